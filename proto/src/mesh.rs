@@ -1,0 +1,778 @@
+//! The protocol of a node as a state machine: whom to ask for what, whom to believe, what to pass on.
+//!
+//! # Contract
+//!
+//! Call [`Mesh::handle`] with each [`Input`] and the time; then [`Mesh::poll`] until it is empty; then wait
+//! until [`Mesh::next_deadline`] or the next input. `now` is milliseconds of any monotonic clock and a
+//! seed is the only source of chance, so a run is repeatable: `sim` runs a thousand of these in a test.
+//!
+//! # Idea
+//!
+//! Gossip is a hint; pulling makes it true (PROTOCOL section 8). For every log the machine knows how far
+//! this node durably follows it, for every feed it may read how far it has it, and for both how far others say they
+//! are. Where ours is behind, it asks somebody connected, one call at a time for each peer, and asks again only when
+//! the node reports that the answer is on disk. So an interrupted exchange repeats at most one batch, and a
+//! peer that sends more than it was asked for sends it to nobody.
+//!
+//! # What it does not know
+//!
+//! Clocks, sockets, disks, keys of its own. It checks what needs no state ([`crate::publication`]); boxes are opened and
+//! records verified by [`follow`], on the node's writer, and come back as [`Input::Taken`]. What is served to
+//! others ([`Output::Serve`]) the node reads from its store, by [`crate::circle::permits`].
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use crate::{
+    id::{CircleId, Digest, MeshId, SiteId},
+    limits,
+    membership::Membership,
+    mesh::follow::Incoming,
+    wire,
+};
+
+pub mod admission;
+pub mod follow;
+pub mod issue;
+mod pull;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A member's first connection is up.
+    Connected {
+        /// Who.
+        site: SiteId,
+    },
+    /// A member's last connection is gone.
+    Disconnected {
+        /// Who.
+        site: SiteId,
+    },
+    /// A dial failed.
+    DialFailed {
+        /// Whom we tried to reach.
+        site: SiteId,
+    },
+    /// A gossip message, from the member that forwarded it.
+    Gossip {
+        /// Who forwarded it.
+        from: SiteId,
+        /// Names the message in [`Output::Verdict`].
+        token: u64,
+        /// An encoded `wire::Gossip`.
+        bytes: Vec<u8>,
+    },
+    /// A call from a member.
+    Request {
+        /// Who asks.
+        from: SiteId,
+        /// Names the call in the answer.
+        token: u64,
+        /// The call.
+        request: wire::Request,
+    },
+    /// The answer to a call of ours.
+    Response {
+        /// Who answers.
+        from: SiteId,
+        /// Our id of the call.
+        id: u64,
+        /// The answer, or why there is none.
+        result: Result<wire::Response, String>,
+    },
+    /// The node has finished an [`Output::Serve`].
+    Served {
+        /// Who was served.
+        to: SiteId,
+    },
+    /// An [`Output::Take`] is on disk (or was refused as a whole).
+    Taken(Progress),
+    /// Own records are on disk: pass them on.
+    Issued {
+        /// Encoded publications, in order.
+        publications: Vec<Vec<u8>>,
+        /// Own log after them.
+        head: (u64, Digest),
+    },
+    /// Members changed (own act, or somebody's record).
+    Membership(Arc<Membership>),
+    /// gossipsub could not deliver to everybody.
+    GossipLost,
+    /// A member now receives gossip from us.
+    Subscribed {
+        /// Who.
+        site: SiteId,
+    },
+    /// Addresses that a join brought.
+    Addresses(Vec<(SiteId, Vec<String>)>),
+    /// Own addresses changed.
+    OwnAddresses(Vec<String>),
+    /// Only time passed.
+    Tick,
+}
+
+/// What the node should do.
+#[derive(Debug)]
+pub enum Output {
+    /// Tell gossipsub, once for each token.
+    Verdict {
+        /// Of the message.
+        token: u64,
+        /// What to do with it.
+        verdict: Verdict,
+    },
+    /// Gossip these bytes.
+    Publish(Vec<u8>),
+    /// Call a member.
+    Request {
+        /// Whom.
+        to: SiteId,
+        /// Id that the answer repeats.
+        id: u64,
+        /// The call.
+        request: wire::Request,
+    },
+    /// Answer a call at once.
+    Respond {
+        /// Of the call.
+        token: u64,
+        /// The answer.
+        response: wire::Response,
+    },
+    /// Read the answer to a member's call from the store and answer it; then report [`Input::Served`].
+    Serve {
+        /// Who asks: decides what may be answered.
+        to: SiteId,
+        /// Of the call.
+        token: u64,
+        /// What is asked.
+        ask: Ask,
+    },
+    /// Take this in: open, verify, store; then report [`Input::Taken`] with the same `work`.
+    Take {
+        /// Names it.
+        work: u64,
+        /// What came.
+        incoming: Incoming,
+    },
+    /// Connect.
+    Dial {
+        /// Whom.
+        site: SiteId,
+        /// Where it may be.
+        addresses: Vec<String>,
+    },
+    /// Close every connection to a member.
+    Disconnect {
+        /// Whom.
+        site: SiteId,
+    },
+    /// Durable acknowledgement of a reader of ours.
+    Acknowledged {
+        /// Who reads.
+        reader: SiteId,
+        /// Which circle's feed.
+        circle: CircleId,
+        /// Up to where it is on their disk.
+        feed_seq: u64,
+    },
+    /// Where a member says that it can be reached.
+    Learned {
+        /// Who.
+        site: SiteId,
+        /// Multiaddr texts.
+        addresses: Vec<String>,
+    },
+    /// Somebody misbehaved: counted and shown.
+    Misbehaved {
+        /// Who.
+        site: SiteId,
+        /// How, in words.
+        what: String,
+    },
+}
+
+/// gossipsub's three verdicts. *Reject* only what no honest node can send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Pass it on.
+    Accept,
+    /// Late, unknown or too much.
+    Ignore,
+    /// Blame who sent it.
+    Reject,
+}
+
+/// A call that is answered from the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// Heads, feed tails for the asker, addresses.
+    Heads {
+        /// The asker's digest: equal digests need no list.
+        digest: Option<Digest>,
+    },
+    /// Publications of a log.
+    Publications {
+        /// Whose log.
+        site: SiteId,
+        /// From which leaf.
+        from: u64,
+    },
+    /// A feed that we issue.
+    Feed {
+        /// Which circle.
+        circle: CircleId,
+        /// After which position.
+        after: u64,
+    },
+    /// `keys` and `membership` records.
+    Membership,
+}
+
+/// What taking something in did, once durable.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    /// Of the [`Output::Take`].
+    pub work: u64,
+    /// (site, size, root) of logs that grew.
+    pub heads: Vec<(SiteId, u64, Digest)>,
+    /// (issuer, circle, position) of feeds that grew, or that we may read from now on.
+    pub feeds: Vec<(SiteId, CircleId, u64)>,
+    /// Feeds with content for us that did not come along.
+    pub pull: Vec<(SiteId, CircleId)>,
+    /// Logs of which leaves are missing.
+    pub gaps: Vec<SiteId>,
+    /// A log contradicts what we hold of it.
+    pub contradiction: Option<SiteId>,
+}
+
+/// What the machine is told at start.
+#[derive(Debug)]
+pub struct Setup {
+    /// This site.
+    pub me: SiteId,
+    /// Its mesh.
+    pub mesh: MeshId,
+    /// Random for this start of the process.
+    pub boot_id: u64,
+    /// Seed of all chance.
+    pub seed: u64,
+    /// Name and version for hellos.
+    pub software: String,
+    /// Members.
+    pub membership: Arc<Membership>,
+    /// Durable heads, own included.
+    pub heads: Vec<(SiteId, u64, Digest)>,
+    /// Durable feed positions.
+    pub feeds: Vec<(SiteId, CircleId, u64)>,
+    /// Known addresses.
+    pub addresses: Vec<(SiteId, Vec<String>)>,
+    /// Own addresses, to tell others.
+    pub own_addresses: Vec<String>,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Mesh {
+    me: SiteId,
+    mesh: MeshId,
+    boot_id: u64,
+    software: String,
+    membership: Arc<Membership>,
+    own_addresses: Vec<String>,
+    logs: BTreeMap<SiteId, Log>,
+    feeds: BTreeMap<(SiteId, CircleId), Feed>,
+    peers: BTreeMap<SiteId, Peer>,
+    calls: BTreeMap<u64, (SiteId, Call)>,
+    works: BTreeMap<u64, Work>,
+    next_id: u64,
+    chance: Chance,
+    now: u64,
+    unix: u64,
+    next_round: u64,
+    out: VecDeque<Output>,
+}
+
+/// How far we follow a log, and how far others say it goes.
+#[derive(Debug, Clone, Default)]
+struct Log {
+    size: u64,
+    root: Option<Digest>,
+    /// Largest size that a connected peer claims, and who.
+    claims: BTreeMap<SiteId, u64>,
+    fetching: bool,
+    /// Do not ask again before; set when asking at once would bring nothing.
+    not_before: u64,
+    /// Publications of it accepted lately: a token bucket (tokens, at time).
+    bucket: (u32, u64),
+    contradicted: bool,
+}
+
+/// How far we have a feed.
+#[derive(Debug, Clone, Default)]
+struct Feed {
+    position: u64,
+    /// Newest position that its issuer announced; `position + 1` when we only know that there is more.
+    tail: u64,
+    fetching: bool,
+    /// Do not ask again before; set when an answer brought nothing.
+    not_before: u64,
+    /// Answers in a row that brought nothing.
+    misses: u32,
+}
+
+/// A member as the network sees it.
+#[derive(Debug, Clone, Default)]
+struct Peer {
+    connected: bool,
+    boot_id: Option<u64>,
+    addresses: Vec<String>,
+    dialling: bool,
+    dial_at: u64,
+    backoff: u64,
+    connected_at: u64,
+    serving: u32,
+    hello_done: bool,
+    /// Say hello again then: the last one was not answered.
+    hello_at: Option<u64>,
+    heads_asked_at: Option<u64>,
+    heads_wanted: bool,
+    heads_open: bool,
+    /// Digests (theirs, ours) when heads were last compared: while both stay, asking again tells nothing.
+    compared: Option<(Digest, Digest)>,
+    /// Calls in a row that failed or brought nothing of what was claimed.
+    failures: u32,
+    /// No heads are asked before, after a failure.
+    quiet_until: u64,
+    membership_asked_at: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Hello,
+    Heads,
+    Publications(SiteId),
+    /// After this position: the answer is numbered from there.
+    Feed(SiteId, CircleId, u64),
+    Membership,
+}
+
+/// Something given to the writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Gossip,
+    /// Of this log, from this peer.
+    Log(SiteId, SiteId),
+    Feed(SiteId, CircleId),
+    /// From this peer.
+    Membership(SiteId),
+}
+
+/// Calls to one peer that may be open at once.
+const CALLS_PER_PEER: usize = 2;
+/// Answers to one peer that may be in the making at once (PROTOCOL section 10: streams per peer).
+const SERVES_PER_PEER: u32 = 4;
+/// Anti-entropy with a random partner: between these.
+const ROUND_MS: (u64, u64) = (30_000, 60_000);
+/// First and longest wait between dials to one member.
+const DIAL_BACKOFF_MS: (u64, u64) = (500, 60_000);
+/// A connection that ends sooner counts as a failed dial: whoever closes at once is not redialled in a loop.
+const STABLE_MS: u64 = 5_000;
+/// First wait after a call that failed; each further failure in a row doubles it, [`DOUBLINGS_MAX`] times at most.
+const RETRY_MS: u64 = 1_000;
+const DOUBLINGS_MAX: u32 = 5;
+/// Feeds of one issuer that are followed; its heads cannot make us remember more.
+const FEEDS_PER_ISSUER_MAX: usize = 256;
+/// Heads are not asked of one peer more often, unless it reconnects.
+const HEADS_MS: u64 = 500;
+/// Publications of one site per second that are passed on, and the burst.
+const PUBLICATIONS_PER_SECOND: u32 = 50;
+const PUBLICATIONS_BURST: u32 = 500;
+/// Items given to the writer from gossip that may be unfinished; beyond it gossip is ignored and pulled later.
+const GOSSIP_WORK_MAX: usize = 256;
+
+impl Mesh {
+    /// A machine that starts where the store stands.
+    #[must_use]
+    pub fn new(setup: Setup, now: u64) -> Self {
+        let mut mesh = Self {
+            me: setup.me,
+            mesh: setup.mesh,
+            boot_id: setup.boot_id,
+            software: setup.software,
+            membership: setup.membership,
+            own_addresses: setup.own_addresses,
+            logs: BTreeMap::new(),
+            feeds: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            works: BTreeMap::new(),
+            next_id: 1,
+            chance: Chance(setup.seed ^ setup.boot_id | 1),
+            now,
+            unix: 0,
+            next_round: 0,
+            out: VecDeque::new(),
+        };
+        for (site, size, root) in setup.heads {
+            mesh.grow(&site, size, root);
+        }
+        for (issuer, circle, position) in setup.feeds {
+            mesh.feeds.entry((issuer, circle)).or_default().position = position;
+        }
+        for (site, addresses) in setup.addresses {
+            mesh.peers.entry(site).or_default().addresses = addresses;
+        }
+        mesh.next_round = now + mesh.chance.between(ROUND_MS);
+        mesh.note_members();
+        mesh.step();
+        mesh
+    }
+
+    /// Takes an input in. `now`: milliseconds, monotonic; `unix`: seconds, told to partners in hellos and never decisive.
+    pub fn handle(&mut self, input: Input, now: u64, unix: u64) {
+        self.now = self.now.max(now);
+        self.unix = unix;
+        match input {
+            Input::Connected { site } => self.on_connected(site),
+            Input::Disconnected { site } => self.on_disconnected(&site),
+            Input::DialFailed { site } => self.on_dial_failed(&site),
+            Input::Gossip { from, token, bytes } => self.on_gossip(from, token, &bytes),
+            Input::Request {
+                from,
+                token,
+                request,
+            } => self.on_request(from, token, request),
+            Input::Response { from, id, result } => self.on_response(from, id, result),
+            Input::Served { to } => {
+                if let Some(peer) = self.peers.get_mut(&to) {
+                    peer.serving = peer.serving.saturating_sub(1);
+                }
+            }
+            Input::Taken(progress) => self.on_taken(progress),
+            Input::Issued { publications, head } => self.on_issued(publications, head),
+            Input::Membership(membership) => {
+                self.membership = membership;
+                self.note_members();
+            }
+            Input::GossipLost => self.nudge_all(),
+            Input::Subscribed { site } => self.want_heads(&site),
+            Input::Addresses(list) => {
+                for (site, addresses) in list {
+                    self.learn(site, addresses);
+                }
+            }
+            Input::OwnAddresses(addresses) => self.own_addresses = addresses,
+            Input::Tick => {}
+        }
+        self.step();
+    }
+
+    /// The next thing to do; empty means wait.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When to call [`Self::handle`] with a tick at the latest.
+    #[must_use]
+    pub fn next_deadline(&self) -> u64 {
+        let dials = self
+            .peers
+            .iter()
+            .filter(|(site, p)| self.is_dialable(site, p))
+            .map(|(_, p)| p.dial_at);
+        let hellos = self.peers.values().filter_map(|p| p.hello_at);
+        let heads = self.peers.values().filter_map(Peer::heads_due);
+        let logs = self.logs.values().map(|log| log.not_before);
+        let feeds = self
+            .feeds
+            .iter()
+            .filter(|((issuer, _), feed)| feed.tail > feed.position && self.is_connected(issuer))
+            .map(|(_, feed)| feed.not_before);
+        // What waits for something else than time (an answer, the writer) has its moment behind it.
+        let pauses = logs.chain(feeds).filter(|at| *at > self.now);
+        dials
+            .chain(hellos)
+            .chain(heads)
+            .chain(pauses)
+            .chain([self.next_round])
+            .min()
+            .unwrap_or(self.next_round)
+            .max(self.now + 1)
+    }
+
+    /// Records of `issuer` for us that we know of and do not have.
+    #[must_use]
+    pub fn behind(&self, issuer: &SiteId) -> u64 {
+        self.feeds
+            .range((*issuer, CircleId([0; 16]))..=(*issuer, CircleId([255; 16])))
+            .map(|(_, feed)| feed.tail.saturating_sub(feed.position))
+            .fold(0, u64::saturating_add)
+    }
+
+    /// Everything that follows from the state as it is now: due dials, due rounds, calls for what we lack.
+    fn step(&mut self) {
+        if self.now >= self.next_round {
+            self.next_round = self.now + self.chance.between(ROUND_MS);
+            let connected: Vec<SiteId> = self.connected().collect();
+            if let Some(site) = self.chance.pick(&connected) {
+                self.want_heads(&site);
+            }
+        }
+        self.dial_due();
+        self.greet_again();
+        self.ask_heads();
+        self.pull_logs();
+        self.pull_feeds();
+    }
+
+    fn on_connected(&mut self, site: SiteId) {
+        let peer = self.peers.entry(site).or_default();
+        peer.connected = true;
+        peer.connected_at = self.now;
+        peer.dialling = false;
+        peer.boot_id = None;
+        peer.hello_done = false;
+        peer.heads_asked_at = None;
+        peer.compared = None;
+        self.say_hello(site);
+    }
+
+    fn on_disconnected(&mut self, site: &SiteId) {
+        let jitter = self.chance.between((50, 250));
+        if let Some(peer) = self.peers.get_mut(site) {
+            let stable = peer.hello_done && self.now - peer.connected_at >= STABLE_MS;
+            peer.connected = false;
+            peer.dialling = false;
+            peer.boot_id = None;
+            peer.hello_done = false;
+            peer.hello_at = None;
+            peer.heads_wanted = false;
+            peer.heads_open = false;
+            peer.backoff = match stable {
+                true => 0,
+                false => next_backoff(peer.backoff),
+            };
+            peer.dial_at = self.now + peer.backoff + jitter;
+        }
+        for log in self.logs.values_mut() {
+            log.claims.remove(site);
+        }
+        let lost: Vec<u64> = self
+            .calls
+            .iter()
+            .filter(|(_, (to, _))| to == site)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in lost {
+            if let Some((_, call)) = self.calls.remove(&id) {
+                self.call_over(call);
+            }
+        }
+    }
+
+    fn on_dial_failed(&mut self, site: &SiteId) {
+        let jitter = self.chance.between((0, 250));
+        if let Some(peer) = self.peers.get_mut(site) {
+            peer.dialling = false;
+            peer.backoff = next_backoff(peer.backoff);
+            peer.dial_at = self.now + peer.backoff + jitter;
+        }
+    }
+
+    /// Own records are durable: gossip them.
+    fn on_issued(&mut self, publications: Vec<Vec<u8>>, head: (u64, Digest)) {
+        let me = self.me;
+        self.grow(&me, head.0, head.1);
+        for bytes in publications {
+            self.out.push_back(Output::Publish(wrap(bytes)));
+        }
+    }
+
+    fn note_members(&mut self) {
+        let members: BTreeSet<SiteId> = self.membership.members().map(|m| m.site).collect();
+        let gone: Vec<SiteId> = self
+            .peers
+            .iter()
+            .filter(|(site, peer)| !members.contains(*site) && peer.connected)
+            .map(|(site, _)| *site)
+            .collect();
+        for site in gone {
+            self.out.push_back(Output::Disconnect { site });
+        }
+        for site in members.into_iter().filter(|site| *site != self.me) {
+            self.peers.entry(site).or_default();
+            self.feeds.entry((site, CircleId::MESH_WIDE)).or_default();
+        }
+    }
+
+    fn grow(&mut self, site: &SiteId, size: u64, root: Digest) {
+        let log = self.logs.entry(*site).or_default();
+        if size >= log.size {
+            log.size = size;
+            log.root = Some(root);
+        }
+    }
+
+    fn learn(&mut self, site: SiteId, addresses: Vec<String>) {
+        let addresses: Vec<String> = addresses
+            .into_iter()
+            .filter(|a| a.len() <= limits::ADDRESS_BYTES_MAX)
+            .take(limits::ADDRESSES_MAX)
+            .collect();
+        if site == self.me || addresses.is_empty() {
+            return;
+        }
+        let peer = self.peers.entry(site).or_default();
+        if peer.addresses != addresses {
+            peer.addresses.clone_from(&addresses);
+            if !peer.connected {
+                peer.backoff = 0;
+                peer.dial_at = self.now;
+            }
+            self.out.push_back(Output::Learned { site, addresses });
+        }
+    }
+
+    fn is_dialable(&self, site: &SiteId, peer: &Peer) -> bool {
+        !peer.connected
+            && !peer.dialling
+            && !peer.addresses.is_empty()
+            && self.membership.member(site).is_some()
+    }
+
+    fn dial_due(&mut self) {
+        let due: Vec<SiteId> = self
+            .peers
+            .iter()
+            .filter(|(site, peer)| self.is_dialable(site, peer) && peer.dial_at <= self.now)
+            .map(|(site, _)| *site)
+            .collect();
+        for site in due {
+            if let Some(peer) = self.peers.get_mut(&site) {
+                peer.dialling = true;
+                let addresses = peer.addresses.clone();
+                self.out.push_back(Output::Dial { site, addresses });
+            }
+        }
+    }
+
+    fn connected(&self) -> impl Iterator<Item = SiteId> {
+        self.peers
+            .iter()
+            .filter(|(_, p)| p.connected)
+            .map(|(site, _)| *site)
+    }
+
+    fn is_connected(&self, site: &SiteId) -> bool {
+        self.peers.get(site).is_some_and(|p| p.connected)
+    }
+
+    fn call(&mut self, to: SiteId, call: Call, what: wire::request::What) {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.calls.insert(id, (to, call));
+        self.out.push_back(Output::Request {
+            to,
+            id,
+            request: wire::Request { what: Some(what) },
+        });
+    }
+
+    fn open_calls(&self, to: &SiteId) -> usize {
+        self.calls.values().filter(|(site, _)| site == to).count()
+    }
+
+    fn take(&mut self, work: Work, incoming: Incoming) {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.works.insert(id, work);
+        self.out.push_back(Output::Take { work: id, incoming });
+    }
+
+    fn misbehaved(&mut self, site: SiteId, what: impl Into<String>) {
+        self.out.push_back(Output::Misbehaved {
+            site,
+            what: what.into(),
+        });
+    }
+
+    /// SHA-256 over the sorted (site, size, root) of all logs: equal digests mean equal states.
+    fn heads_digest(&self) -> Digest {
+        heads_digest(
+            self.logs
+                .iter()
+                .filter_map(|(site, log)| Some((*site, log.size, log.root?))),
+        )
+    }
+}
+
+/// Digest of a set of heads, as `HeadsRequest` and `HeadsResponse` carry it. `heads` must be sorted by site; empty logs do not count.
+#[must_use]
+pub fn heads_digest(heads: impl Iterator<Item = (SiteId, u64, Digest)>) -> Digest {
+    let mut bytes = b"fmesh/heads/v1\n".to_vec();
+    for (site, size, root) in heads.filter(|(_, size, _)| *size > 0) {
+        bytes.extend_from_slice(site.as_bytes());
+        bytes.extend_from_slice(&size.to_be_bytes());
+        bytes.extend_from_slice(root.as_bytes());
+    }
+    Digest::of(&bytes)
+}
+
+impl Peer {
+    /// When its heads may be asked for, if they should.
+    fn heads_due(&self) -> Option<u64> {
+        let asks = self.connected && self.hello_done && self.heads_wanted && !self.heads_open;
+        let at = self.heads_asked_at.map_or(0, |at| at + HEADS_MS);
+        asks.then_some(at.max(self.quiet_until))
+    }
+}
+
+fn next_backoff(backoff: u64) -> u64 {
+    (backoff * 2).clamp(DIAL_BACKOFF_MS.0, DIAL_BACKOFF_MS.1)
+}
+
+/// Wait after so many failures in a row.
+fn pause(failures: u32) -> u64 {
+    RETRY_MS << failures.min(DOUBLINGS_MAX)
+}
+
+/// An encoded publication as a gossip message.
+fn wrap(publication: Vec<u8>) -> Vec<u8> {
+    // `Gossip.publication` is field 1, length-delimited: tag 0x0a, length, bytes. Framing by hand
+    // keeps the publication's bytes exactly as they were checked.
+    let mut out = Vec::with_capacity(publication.len() + 6);
+    out.push(0x0a);
+    prost::encoding::encode_varint(publication.len() as u64, &mut out);
+    out.extend_from_slice(&publication);
+    out
+}
+
+/// SplitMix64: small, seeded, for jitter and choices that need no secrecy.
+#[derive(Debug, Clone)]
+struct Chance(u64);
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+    fn between(&mut self, (low, high): (u64, u64)) -> u64 {
+        low + self.next() % (high - low + 1)
+    }
+    fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+        if from.is_empty() {
+            return None;
+        }
+        from.get((self.next() % from.len() as u64) as usize)
+            .copied()
+    }
+}

@@ -1,0 +1,688 @@
+//! Taking in what others sent: open what is for us, verify it, decide what it changes.
+//!
+//! Three steps, so that a node can verify signatures on all its cores between the first and the last:
+//! [`Reader::open`] finds the records inside, [`Reader::verify`] checks one, [`Reader::settle`] compares them with the
+//! log and says what changes. Nothing here writes: [`Taken`] is the whole change, to be stored as one.
+//!
+//! What is accepted does not depend on the order or time of arrival. A record counts by its own
+//! bytes, its author's keys by index, and its place in the log by its leaf hash.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Progress;
+use crate::{
+    circle::{self, EpochKey, SealContext},
+    id::{CircleId, Digest, MeshId, ObjectId, SiteId},
+    keys::{OperatingKeys, pairwise_circle},
+    kinds::{Grant, Kind, Typed as _},
+    log::{Frontier, leaf_hash},
+    membership::Membership,
+    note::Checkpoint,
+    publication::Publication,
+    record::{RecordError, Verified, View},
+};
+
+/// Where a log stands: its right edge and the checkpoint that covers exactly that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Right edge of the tree.
+    pub frontier: Frontier,
+    /// Newest checkpoint.
+    pub checkpoint: Checkpoint,
+}
+
+/// What came, decoded and checked as far as that needs no state.
+#[derive(Debug)]
+pub enum Incoming {
+    /// Publications of one log, ascending, each checked.
+    Publications {
+        /// Whose log.
+        site: SiteId,
+        /// In order.
+        run: Vec<Publication>,
+    },
+    /// Records of a feed, from its issuer, contiguous after `after`.
+    Feed {
+        /// Who issues the feed.
+        issuer: SiteId,
+        /// Which circle.
+        circle: CircleId,
+        /// Position before the first view.
+        after: u64,
+        /// The records.
+        views: Vec<View>,
+    },
+    /// `keys` and `membership` records of any authors.
+    Membership {
+        /// The records.
+        views: Vec<View>,
+    },
+}
+
+/// What is stored, as far as taking in needs to know it.
+pub trait Ledger {
+    /// Why reading can fail.
+    type Error;
+    /// Where we stand with a log.
+    fn head(&self, site: &SiteId) -> Result<Option<Head>, Self::Error>;
+    /// A leaf hash of a log.
+    fn leaf(&self, site: &SiteId, seq: u64) -> Result<Option<Digest>, Self::Error>;
+    /// Leaf hash of the record that we hold for a leaf.
+    fn held(&self, site: &SiteId, seq: u64) -> Result<Option<Digest>, Self::Error>;
+    /// Leaf of an object's current revision.
+    fn current(
+        &self,
+        site: &SiteId,
+        kind: &Kind,
+        id: &ObjectId,
+    ) -> Result<Option<u64>, Self::Error>;
+    /// How far we have a feed.
+    fn feed_position(&self, issuer: &SiteId, circle: &CircleId) -> Result<u64, Self::Error>;
+    /// A granted key.
+    fn epoch_key(
+        &self,
+        issuer: &SiteId,
+        circle: &CircleId,
+        epoch: u64,
+    ) -> Result<Option<EpochKey>, Self::Error>;
+    /// Some epoch of this circle was granted to us.
+    fn is_granted(&self, issuer: &SiteId, circle: &CircleId) -> Result<bool, Self::Error>;
+}
+
+/// A record that was found in something that came.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Whose it must be; `None` for membership records, whose author is looked up.
+    pub author: Option<SiteId>,
+    /// Through which circle it came; `None` for membership records sent for themselves.
+    pub via: Option<CircleId>,
+    /// Its position in that circle's feed, where the sender vouched for one.
+    pub feed_seq: Option<u64>,
+    /// The record.
+    pub view: View,
+}
+
+/// Between opening and settling.
+#[derive(Debug)]
+pub struct Opened {
+    /// Records to verify, in order.
+    pub found: Vec<Found>,
+    site: Option<SiteId>,
+    head: Option<Head>,
+    nodes: Vec<(u8, u64, Digest)>,
+    publications: Vec<(u64, Vec<u8>)>,
+    feed: Option<(CircleId, u64)>,
+    pull: BTreeSet<CircleId>,
+    /// Keys granted by what came: they open boxes that came along. What is inside still proves itself.
+    granted: BTreeMap<(CircleId, u64), EpochKey>,
+    gap: bool,
+    contradiction: Option<String>,
+    refused: Vec<Refused>,
+    dropped: Vec<u64>,
+    /// Members as they are with the membership records that came.
+    membership: Option<Membership>,
+}
+
+/// A record that was refused, with the reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Whose.
+    pub site: SiteId,
+    /// Leaf that it claims, where known.
+    pub seq: Option<u64>,
+    /// Why.
+    pub reason: String,
+}
+
+/// Everything that taking something in changes; stored wholly or not at all.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// (site, its head) if a log grew.
+    pub head: Option<(SiteId, Head)>,
+    /// Roots of perfect subtrees of that log that became complete.
+    pub nodes: Vec<(u8, u64, Digest)>,
+    /// Publications of that log to keep and pass on: (from, bytes).
+    pub publications: Vec<(u64, Vec<u8>)>,
+    /// Accepted records.
+    pub records: Vec<Verified>,
+    /// Which of them are the current revisions: (site, kind, id, seq).
+    pub current: Vec<(SiteId, Kind, ObjectId, u64)>,
+    /// Feed positions: (issuer, circle, position).
+    pub feeds: Vec<(SiteId, CircleId, u64)>,
+    /// Keys that were granted to us: (issuer, circle, epoch, key).
+    pub granted: Vec<(SiteId, CircleId, u64, EpochKey)>,
+    /// Refused records.
+    pub refused: Vec<Refused>,
+    /// Records held before, of which the log now says otherwise: (site, seq).
+    pub dropped: Vec<(SiteId, u64)>,
+    /// Feeds with content for us that did not come along.
+    pub pull: Vec<(SiteId, CircleId)>,
+    /// Log of which leaves are missing.
+    pub gap: Option<SiteId>,
+    /// The log contradicts what we hold of it: who, and how.
+    pub contradiction: Option<(SiteId, String)>,
+}
+
+impl Taken {
+    /// True if storing it would change nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.head.is_none()
+            && self.records.is_empty()
+            && self.feeds.is_empty()
+            && self.granted.is_empty()
+            && self.refused.is_empty()
+            && self.dropped.is_empty()
+    }
+
+    /// What the machine is told once it is stored.
+    #[must_use]
+    pub fn progress(&self, work: u64) -> Progress {
+        Progress {
+            work,
+            heads: self
+                .head
+                .iter()
+                .map(|(site, head)| (*site, head.frontier.size(), head.frontier.root()))
+                .collect(),
+            feeds: self.feeds.clone(),
+            pull: self.pull.clone(),
+            gaps: self.gap.into_iter().collect(),
+            contradiction: self.contradiction.as_ref().map(|(site, _)| *site),
+        }
+    }
+}
+
+/// Who reads: one node's identity and the members it knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader<'a> {
+    /// This site.
+    pub me: SiteId,
+    /// Its mesh.
+    pub mesh: MeshId,
+    /// Its keys, for boxes.
+    pub keys: &'a OperatingKeys,
+    /// Members, for keys of authors.
+    pub membership: &'a Membership,
+}
+
+impl Reader<'_> {
+    /// All three steps on one core: for tests, the simulator and small things.
+    pub fn take<L: Ledger>(
+        &self,
+        incoming: Incoming,
+        held: &[View],
+        ledger: &L,
+    ) -> Result<Taken, L::Error> {
+        let opened = self.open(incoming, held, ledger)?;
+        let results = opened
+            .found
+            .iter()
+            .map(|found| self.verify(&opened, found))
+            .collect();
+        self.settle(opened, results, ledger)
+    }
+
+    /// Follows the log and finds the records that are for us. `held`: the membership records that are stored already.
+    pub fn open<L: Ledger>(
+        &self,
+        incoming: Incoming,
+        held: &[View],
+        ledger: &L,
+    ) -> Result<Opened, L::Error> {
+        let mut opened = Opened {
+            found: Vec::new(),
+            site: None,
+            head: None,
+            nodes: Vec::new(),
+            publications: Vec::new(),
+            feed: None,
+            pull: BTreeSet::new(),
+            granted: BTreeMap::new(),
+            gap: false,
+            contradiction: None,
+            refused: Vec::new(),
+            dropped: Vec::new(),
+            membership: None,
+        };
+        match incoming {
+            Incoming::Publications { site, run } => {
+                opened.site = Some(site);
+                opened.head = ledger.head(&site)?;
+                for publication in run {
+                    if !self.follow(&mut opened, &site, &publication, ledger)? {
+                        break;
+                    }
+                    self.open_boxes(&mut opened, &publication, ledger)?;
+                }
+                if opened.publications.is_empty() {
+                    opened.head = None;
+                }
+            }
+            Incoming::Feed {
+                issuer,
+                circle,
+                after,
+                views,
+            } => {
+                opened.site = Some(issuer);
+                opened.feed = Some((circle, after));
+                opened.found = (after + 1..)
+                    .zip(views)
+                    .map(|(feed_seq, view)| Found {
+                        author: Some(issuer),
+                        via: Some(circle),
+                        feed_seq: Some(feed_seq),
+                        view,
+                    })
+                    .collect();
+            }
+            Incoming::Membership { views } => {
+                let all: Vec<View> = held.iter().chain(&views).cloned().collect();
+                opened.membership = Some(Membership::compute(&self.mesh, &all).0);
+                opened.found = views
+                    .into_iter()
+                    .map(|view| Found {
+                        author: None,
+                        via: None,
+                        feed_seq: None,
+                        view,
+                    })
+                    .collect();
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Extends the log by one publication. False if it does not continue what we hold.
+    fn follow<L: Ledger>(
+        &self,
+        opened: &mut Opened,
+        site: &SiteId,
+        publication: &Publication,
+        ledger: &L,
+    ) -> Result<bool, L::Error> {
+        let old = opened
+            .head
+            .as_ref()
+            .map(|head| head.frontier.clone())
+            .unwrap_or_default();
+        if publication.from() > old.size() {
+            opened.gap = true;
+            return Ok(false);
+        }
+        if publication.size() <= old.size() {
+            return Ok(true);
+        }
+        // Where it overlaps what we hold, both must give the same tree.
+        let mut reached = publication.frontier.clone();
+        let overlap = (old.size() - publication.from()) as usize;
+        let (known, new) = publication.leaf_hashes.split_at(overlap);
+        for leaf in known {
+            reached.append(*leaf, &mut |_, _, _| {});
+        }
+        if reached != old {
+            opened.contradiction = Some(format!(
+                "two histories of one log: at size {} this site signed another root before",
+                old.size()
+            ));
+            return Ok(false);
+        }
+        self.append(opened, site, &mut reached, new, ledger)?;
+        opened.head = Some(Head {
+            frontier: reached,
+            checkpoint: publication.checkpoint.clone(),
+        });
+        opened
+            .publications
+            .push((publication.from(), publication.bytes().to_vec()));
+        Ok(true)
+    }
+
+    fn append<L: Ledger>(
+        &self,
+        opened: &mut Opened,
+        site: &SiteId,
+        frontier: &mut Frontier,
+        leaves: &[Digest],
+        ledger: &L,
+    ) -> Result<(), L::Error> {
+        for leaf in leaves {
+            let seq = frontier.size();
+            if ledger.held(site, seq)?.is_some_and(|held| held != *leaf) {
+                opened.dropped.push(seq);
+            }
+            let nodes = &mut opened.nodes;
+            frontier.append(*leaf, &mut |level, index, hash| {
+                nodes.push((level, index, hash))
+            });
+        }
+        Ok(())
+    }
+
+    /// Opens what in a publication is for us.
+    fn open_boxes<L: Ledger>(
+        &self,
+        opened: &mut Opened,
+        publication: &Publication,
+        ledger: &L,
+    ) -> Result<(), L::Error> {
+        let site = publication.site;
+        for view in &publication.plain {
+            opened.found.push(Found {
+                author: Some(site),
+                via: Some(CircleId::MESH_WIDE),
+                feed_seq: None,
+                view: view.clone(),
+            });
+        }
+        if publication.sealed.is_empty() {
+            return Ok(());
+        }
+        let Some(member) = self.membership.member(&site) else {
+            return Ok(());
+        };
+        let their_box = member.keys.current().boxed;
+        let pairwise = pairwise_circle(self.keys, &their_box, &self.mesh, &site, &self.me);
+        let boxes = publication.sealed.iter().filter_map(|sealed| {
+            let circle = CircleId::from_slice(&sealed.circle)?;
+            Some((circle, sealed))
+        });
+        // Grants first: they may open what stands beside them.
+        let (pairs, groups): (Vec<_>, Vec<_>) = boxes.partition(|(circle, _)| *circle == pairwise);
+        for (circle, sealed) in pairs.into_iter().chain(groups) {
+            let is_pairwise = circle == pairwise;
+            let news = (circle, 0)..=(circle, u64::MAX);
+            if !is_pairwise
+                && circle != CircleId::MESH_WIDE
+                && opened.granted.range(news).next().is_none()
+                && !ledger.is_granted(&site, &circle)?
+            {
+                continue;
+            }
+            if sealed.ciphertext.is_empty() {
+                opened.pull.insert(circle);
+                continue;
+            }
+            let context = SealContext {
+                mesh: self.mesh,
+                site,
+                circle,
+                epoch: sealed.epoch,
+                from: publication.from(),
+                size: publication.size(),
+            };
+            let views = match opened.granted.get(&(circle, sealed.epoch)) {
+                _ if is_pairwise => {
+                    circle::open_pairwise(self.keys, &their_box, &context, sealed).ok()
+                }
+                Some(key) => circle::open_group(key, &context, sealed).ok(),
+                None => ledger
+                    .epoch_key(&site, &circle, sealed.epoch)?
+                    .and_then(|key| circle::open_group(&key, &context, sealed).ok()),
+            };
+            let Some(views) = views else {
+                opened.pull.insert(circle);
+                continue;
+            };
+            for view in views {
+                if is_pairwise && is_grant(&view) {
+                    let grant = member.keys.verify(view.clone()).ok();
+                    let grant = grant.and_then(|record| self.granted(&record));
+                    opened
+                        .granted
+                        .extend(grant.map(|(circle, epoch, key)| ((circle, epoch), key)));
+                }
+                opened.found.push(Found {
+                    author: Some(site),
+                    via: Some(circle),
+                    feed_seq: None,
+                    view,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks one record: signature strict with the key valid at its index, disclosures, the kind's rules.
+    pub fn verify(&self, opened: &Opened, found: &Found) -> Result<Verified, RecordError> {
+        let membership = opened.membership.as_ref().unwrap_or(self.membership);
+        let author = match found.author {
+            Some(author) => author,
+            None => found.view.clone().parse()?.claims().iss,
+        };
+        let member = membership.member(&author).ok_or_else(|| {
+            RecordError::Malformed(format!("its author {author} is not a member"))
+        })?;
+        member.keys.verify(found.view.clone())
+    }
+
+    /// Compares verified records with the log and says what changes.
+    pub fn settle<L: Ledger>(
+        &self,
+        mut opened: Opened,
+        results: Vec<Result<Verified, RecordError>>,
+        ledger: &L,
+    ) -> Result<Taken, L::Error> {
+        let mut taken = Taken {
+            refused: std::mem::take(&mut opened.refused),
+            ..Taken::default()
+        };
+        let new_leaves: BTreeMap<u64, Digest> = opened
+            .nodes
+            .iter()
+            .filter(|(level, _, _)| *level == 0)
+            .map(|(_, index, hash)| (*index, *hash))
+            .collect();
+        let mut newest: BTreeMap<(SiteId, Kind, ObjectId), u64> = BTreeMap::new();
+        let mut arrived: BTreeMap<CircleId, BTreeSet<u64>> = BTreeMap::new();
+        let mut feed_end = opened.feed.map(|(_, after)| after);
+        for (found, result) in opened.found.iter().zip(results) {
+            let verdict = match result {
+                Ok(record) => self
+                    .place(found, &record, &new_leaves, ledger)?
+                    .map(|()| record),
+                Err(error) => Err(Misfit::Refused(error.to_string())),
+            };
+            match verdict {
+                Ok(record) => {
+                    if let Some(via) = found.via
+                        && let Some(feed_seq) = record.feed_seq(&via)
+                    {
+                        arrived.entry(via).or_default().insert(feed_seq);
+                    }
+                    let claims = record.claims();
+                    let key = (claims.iss, claims.kind.clone(), claims.id);
+                    let known = match newest.get(&key) {
+                        Some(seq) => Some(*seq),
+                        None => ledger.current(&key.0, &key.1, &key.2)?,
+                    };
+                    if known.is_none_or(|seq| claims.seq > seq) {
+                        newest.insert(key, claims.seq);
+                    }
+                    self.note_grant(&record, &mut taken);
+                    taken.records.push(record);
+                }
+                Err(Misfit::LeafUnknown) if found.via.is_some() => {
+                    // The log has to come first; the rest of a feed waits for it.
+                    taken.gap = found.author;
+                    if opened.feed.is_some() {
+                        break;
+                    }
+                    if let Some(via) = found.via {
+                        taken.pull.extend(found.author.map(|site| (site, via)));
+                    }
+                    continue;
+                }
+                Err(misfit) => taken.refused.push(Refused {
+                    site: found.author.or_else(|| claimed(found)).unwrap_or(self.me),
+                    seq: found.view.clone().parse().ok().map(|p| p.claims().seq),
+                    reason: misfit.to_string(),
+                }),
+            }
+            feed_end = feed_end.map(|position| position + 1);
+        }
+        taken.current = newest
+            .into_iter()
+            .map(|((site, kind, id), seq)| (site, kind, id, seq))
+            .collect();
+        if let Some(site) = opened.site {
+            self.advance(&site, &opened, &arrived, feed_end, &mut taken, ledger)?;
+            taken.dropped = opened.dropped.iter().map(|seq| (site, *seq)).collect();
+            if opened.gap {
+                taken.gap = Some(site);
+            }
+            taken.contradiction = opened.contradiction.take().map(|how| (site, how));
+            if let Some((site, how)) = &taken.contradiction {
+                taken.refused.push(Refused {
+                    site: *site,
+                    seq: None,
+                    reason: how.clone(),
+                });
+            }
+            taken
+                .pull
+                .extend(opened.pull.iter().map(|circle| (site, *circle)));
+            if !opened.nodes.is_empty() {
+                taken.head = opened.head.map(|head| (site, head));
+                taken.nodes = opened.nodes;
+                taken.publications = opened.publications;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// New feed positions: a feed answer counts by order, records from gossip as far as they are contiguous.
+    fn advance<L: Ledger>(
+        &self,
+        site: &SiteId,
+        opened: &Opened,
+        arrived: &BTreeMap<CircleId, BTreeSet<u64>>,
+        feed_end: Option<u64>,
+        taken: &mut Taken,
+        ledger: &L,
+    ) -> Result<(), L::Error> {
+        if let (Some((circle, after)), Some(end)) = (opened.feed, feed_end) {
+            if end > after.max(ledger.feed_position(site, &circle)?) {
+                taken.feeds.push((*site, circle, end));
+            }
+            return Ok(());
+        }
+        for (circle, seqs) in arrived {
+            let old = ledger.feed_position(site, circle)?;
+            let mut position = old;
+            while seqs.contains(&(position + 1)) {
+                position += 1;
+            }
+            if position > old {
+                taken.feeds.push((*site, *circle, position));
+            }
+            if seqs.last().is_some_and(|last| *last > position) {
+                taken.pull.push((*site, *circle));
+            }
+        }
+        Ok(())
+    }
+
+    /// Does a verified record belong where it came from?
+    fn place<L: Ledger>(
+        &self,
+        found: &Found,
+        record: &Verified,
+        new_leaves: &BTreeMap<u64, Digest>,
+        ledger: &L,
+    ) -> Result<Result<(), Misfit>, L::Error> {
+        let claims = record.claims();
+        if claims.mesh.is_some_and(|mesh| mesh != self.mesh) {
+            return Ok(Err(Misfit::Refused("it belongs to another mesh".into())));
+        }
+        if self
+            .membership
+            .removed()
+            .get(&claims.iss)
+            .is_some_and(|last_good| claims.seq >= *last_good)
+        {
+            return Ok(Err(Misfit::Refused("its author was removed before".into())));
+        }
+        if let Some(via) = found.via {
+            match (record.feed_seq(&via), found.feed_seq) {
+                (None, _) => {
+                    return Ok(Err(Misfit::Refused(
+                        "it does not name the circle it came through".into(),
+                    )));
+                }
+                (Some(is), Some(should)) if is != should => {
+                    return Ok(Err(Misfit::Refused(format!(
+                        "it claims position {is} of the feed, at position {should}"
+                    ))));
+                }
+                _ => {}
+            }
+        } else if !claims.kind.is_plain() {
+            return Ok(Err(Misfit::Refused(
+                "only keys and membership records come this way".into(),
+            )));
+        }
+        let leaf = match new_leaves.get(&claims.seq) {
+            Some(leaf) => Some(*leaf),
+            None => ledger.leaf(&claims.iss, claims.seq)?,
+        };
+        Ok(match leaf {
+            Some(leaf) if leaf == leaf_hash(record.view().core().as_bytes()) => Ok(()),
+            Some(_) => Err(Misfit::Refused(
+                "the log holds another record at its index".into(),
+            )),
+            // Membership records may come before their log does; `append` compares them later.
+            None if found.via.is_none() => Ok(()),
+            None => Err(Misfit::LeafUnknown),
+        })
+    }
+
+    fn note_grant(&self, record: &Verified, taken: &mut Taken) {
+        if let Some((circle, epoch, key)) = self.granted(record) {
+            let issuer = record.claims().iss;
+            taken.granted.push((issuer, circle, epoch, key));
+            taken.pull.push((issuer, circle));
+        }
+    }
+
+    /// The key that a record grants us, if it does.
+    fn granted(&self, record: &Verified) -> Option<(CircleId, u64, EpochKey)> {
+        if record.claims().kind != Kind::Grant {
+            return None;
+        }
+        let grant = Grant::read(record.fields()).ok()?;
+        let key = crate::id::from_hex(grant.key.known()?)?.try_into().ok()?;
+        let granted = (*grant.circle.known()?, *grant.epoch.known()?, EpochKey(key));
+        (*grant.to.known()? == self.me).then_some(granted)
+    }
+}
+
+fn is_grant(view: &View) -> bool {
+    let parsed = view.clone().parse();
+    parsed.is_ok_and(|parsed| parsed.claims().kind == Kind::Grant)
+}
+
+fn claimed(found: &Found) -> Option<SiteId> {
+    found
+        .view
+        .clone()
+        .parse()
+        .ok()
+        .map(|parsed| parsed.claims().iss)
+}
+
+/// Why a verified record has no place.
+#[derive(Debug)]
+enum Misfit {
+    LeafUnknown,
+    Refused(String),
+}
+impl std::fmt::Display for Misfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::LeafUnknown => f.write_str("its leaf is not in the log that we hold"),
+            Self::Refused(why) => f.write_str(why),
+        }
+    }
+}

@@ -1,0 +1,636 @@
+//! What we lack, and whom we ask for it; what the answers mean.
+
+use prost::Message as _;
+
+use super::{
+    CALLS_PER_PEER, Call, FEEDS_PER_ISSUER_MAX, GOSSIP_WORK_MAX, Incoming, Mesh, Output,
+    PUBLICATIONS_BURST, PUBLICATIONS_PER_SECOND, Peer, Progress, RETRY_MS, Verdict, Work, pause,
+    wrap,
+};
+use crate::{
+    id::{CircleId, Digest, SiteId},
+    limits,
+    publication::Publication,
+    record::View,
+    wire,
+};
+
+/// Membership records are not asked of one peer more often.
+const MEMBERSHIP_MS: u64 = 5_000;
+
+impl Mesh {
+    pub(super) fn say_hello(&mut self, site: SiteId) {
+        let hello = self.hello();
+        if let Some(peer) = self.peers.get_mut(&site) {
+            peer.hello_at = None;
+        }
+        self.call(site, Call::Hello, wire::request::What::Hello(hello));
+    }
+
+    /// Hellos that got no answer are said again, unless the other side's own came meanwhile.
+    pub(super) fn greet_again(&mut self) {
+        let due: Vec<SiteId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.hello_at.is_some_and(|at| at <= self.now))
+            .map(|(site, _)| *site)
+            .collect();
+        for site in due {
+            self.say_hello(site);
+        }
+    }
+
+    pub(super) fn hello(&self) -> wire::Hello {
+        wire::Hello {
+            mesh: self.mesh.0.to_vec(),
+            version: limits::PROTOCOL_VERSION,
+            boot_id: self.boot_id,
+            clock: self.unix,
+            software: self.software.clone(),
+            address: self.own_addresses.clone(),
+        }
+    }
+
+    /// A peer's hello, by call or answer. A new `boot_id` beside a connection that we thought alive means that the peer
+    /// restarted: gossipsub would never hear its subscriptions (rust-libp2p issue 5097), so everything to it is closed
+    /// and dialled anew.
+    pub(super) fn on_hello(&mut self, from: SiteId, hello: wire::Hello) {
+        if hello.mesh != self.mesh.0 || hello.version != limits::PROTOCOL_VERSION {
+            self.misbehaved(from, "speaks for another mesh or protocol version");
+            self.out.push_back(Output::Disconnect { site: from });
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return;
+        };
+        match peer.boot_id {
+            Some(known) if known != hello.boot_id => {
+                peer.boot_id = None;
+                self.out.push_back(Output::Disconnect { site: from });
+                return;
+            }
+            _ => peer.boot_id = Some(hello.boot_id),
+        }
+        peer.hello_done = true;
+        peer.hello_at = None;
+        peer.failures = 0;
+        peer.quiet_until = 0;
+        self.learn(from, hello.address);
+        self.want_heads(&from);
+    }
+
+    /// Marks that `site` should be asked for its heads soon.
+    pub(super) fn want_heads(&mut self, site: &SiteId) {
+        if let Some(peer) = self.peers.get_mut(site) {
+            peer.heads_wanted |= peer.connected;
+        }
+    }
+
+    pub(super) fn nudge_all(&mut self) {
+        for peer in self.peers.values_mut() {
+            peer.heads_wanted |= peer.connected;
+        }
+    }
+
+    pub(super) fn ask_heads(&mut self) {
+        let due: Vec<SiteId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.heads_due().is_some_and(|at| at <= self.now))
+            .map(|(site, _)| *site)
+            .collect();
+        for site in due {
+            let digest = self.heads_digest().0.to_vec();
+            let feed = self
+                .feeds
+                .range((site, CircleId([0; 16]))..=(site, CircleId([255; 16])))
+                .map(|((_, circle), feed)| wire::FeedTail {
+                    circle: circle.0.to_vec(),
+                    feed_seq: feed.position,
+                })
+                .collect();
+            if let Some(peer) = self.peers.get_mut(&site) {
+                peer.heads_wanted = false;
+                peer.heads_open = true;
+                peer.heads_asked_at = Some(self.now);
+            }
+            self.call(
+                site,
+                Call::Heads,
+                wire::request::What::Heads(wire::HeadsRequest { digest, feed }),
+            );
+        }
+    }
+
+    /// For each log that somebody connected has more of: ask one of them, the author first.
+    pub(super) fn pull_logs(&mut self) {
+        let wanted: Vec<(SiteId, u64, Vec<SiteId>)> = self
+            .logs
+            .iter()
+            .filter_map(|(site, log)| {
+                let mut from: Vec<SiteId> = log
+                    .claims
+                    .iter()
+                    .filter(|(_, size)| **size > log.size)
+                    .map(|(peer, _)| *peer)
+                    .collect();
+                from.sort_by_key(|peer| peer != site);
+                let due = !log.fetching && log.not_before <= self.now && !log.contradicted;
+                let wanted = !from.is_empty() && due && *site != self.me;
+                (wanted && self.membership.member(site).is_some())
+                    .then_some((*site, log.size, from))
+            })
+            .collect();
+        for (site, from, peers) in wanted {
+            let Some(peer) = peers
+                .into_iter()
+                .find(|peer| self.is_connected(peer) && self.open_calls(peer) < CALLS_PER_PEER)
+            else {
+                continue;
+            };
+            if let Some(log) = self.logs.get_mut(&site) {
+                log.fetching = true;
+            }
+            self.call(
+                peer,
+                Call::Publications(site),
+                wire::request::What::Publications(wire::PublicationsRequest {
+                    site: site.0.to_vec(),
+                    from,
+                }),
+            );
+        }
+    }
+
+    /// For each feed with more for us: ask its issuer, if connected.
+    pub(super) fn pull_feeds(&mut self) {
+        let wanted: Vec<(SiteId, CircleId, u64)> = self
+            .feeds
+            .iter()
+            .filter(|((issuer, _), feed)| {
+                feed.tail > feed.position
+                    && !feed.fetching
+                    && feed.not_before <= self.now
+                    && self.is_connected(issuer)
+                    // Records are checked against leaf hashes: the log comes first.
+                    && self.logs.get(issuer).is_some_and(|log| {
+                        log.size > 0
+                            && !log.contradicted
+                            && !log.fetching
+                            && log.claims.get(issuer).is_none_or(|size| *size <= log.size)
+                    })
+            })
+            .map(|((issuer, circle), feed)| (*issuer, *circle, feed.position))
+            .collect();
+        for (issuer, circle, after) in wanted {
+            if self.open_calls(&issuer) >= CALLS_PER_PEER {
+                continue;
+            }
+            if let Some(feed) = self.feeds.get_mut(&(issuer, circle)) {
+                feed.fetching = true;
+            }
+            self.call(
+                issuer,
+                Call::Feed(issuer, circle, after),
+                wire::request::What::Feed(wire::FeedRequest {
+                    circle: circle.0.to_vec(),
+                    after,
+                }),
+            );
+        }
+    }
+
+    /// A call is over: what it was for may be asked for again.
+    pub(super) fn call_over(&mut self, call: Call) {
+        match call {
+            Call::Publications(site) => {
+                if let Some(log) = self.logs.get_mut(&site) {
+                    log.fetching = false;
+                }
+            }
+            Call::Feed(issuer, circle, _) => {
+                if let Some(feed) = self.feeds.get_mut(&(issuer, circle)) {
+                    feed.fetching = false;
+                }
+            }
+            Call::Hello | Call::Heads | Call::Membership => {}
+        }
+    }
+
+    /// A call brought nothing: ask somebody else, or the same one later, and later each time.
+    fn failed(&mut self, from: SiteId, call: Call) {
+        self.call_over(call);
+        match call {
+            Call::Hello => {
+                if let Some(peer) = self.peers.get_mut(&from).filter(|p| !p.hello_done) {
+                    peer.hello_at = Some(self.now + RETRY_MS);
+                }
+            }
+            Call::Heads => self.ask_again(from),
+            Call::Publications(site) => self.misled(from, site),
+            Call::Feed(issuer, circle, _) => self.missed(issuer, circle),
+            Call::Membership => {}
+        }
+    }
+
+    /// A peer did not show what it claimed of a log: it has to claim it again.
+    fn misled(&mut self, from: SiteId, site: SiteId) {
+        if let Some(log) = self.logs.get_mut(&site) {
+            log.claims.remove(&from);
+        }
+        self.ask_again(from);
+    }
+
+    fn ask_again(&mut self, from: SiteId) {
+        let now = self.now;
+        if let Some(peer) = self.peers.get_mut(&from).filter(|p| p.connected) {
+            peer.quiet_until = now + pause(peer.failures);
+            peer.failures = peer.failures.saturating_add(1);
+            peer.heads_wanted = true;
+        }
+    }
+
+    /// An answer of a feed brought nothing.
+    fn missed(&mut self, issuer: SiteId, circle: CircleId) {
+        if let Some(feed) = self.feeds.get_mut(&(issuer, circle)) {
+            feed.not_before = self.now + pause(feed.misses + 1);
+            feed.misses = feed.misses.saturating_add(1).min(16);
+        }
+    }
+
+    pub(super) fn on_response(
+        &mut self,
+        from: SiteId,
+        id: u64,
+        result: Result<wire::Response, String>,
+    ) {
+        let Some((to, call)) = self.calls.remove(&id) else {
+            return;
+        };
+        if to != from {
+            self.call_over(call);
+            return;
+        }
+        if call == Call::Heads
+            && let Some(peer) = self.peers.get_mut(&from)
+        {
+            peer.heads_open = false;
+        }
+        let answer = result.ok().and_then(|response| response.what);
+        match (call, answer) {
+            (Call::Hello, Some(wire::response::What::Hello(hello))) => self.on_hello(from, hello),
+            (Call::Heads, Some(wire::response::What::Heads(heads))) => self.on_heads(from, heads),
+            (Call::Publications(site), Some(wire::response::What::Publications(page))) => {
+                self.on_publications(from, site, page);
+            }
+            (Call::Feed(issuer, circle, after), Some(wire::response::What::Feed(page))) => {
+                self.on_feed(issuer, circle, after, page);
+            }
+            (Call::Membership, Some(wire::response::What::Membership(answer))) => {
+                let views = self.views(from, answer.view);
+                if !views.is_empty() {
+                    self.take(Work::Membership(from), Incoming::Membership { views });
+                }
+            }
+            (Call::Feed(issuer, circle, _), Some(wire::response::What::Refusal(refusal)))
+                if refusal.code == "not-served" =>
+            {
+                // Not for us, or not any more: its issuer will say so if that changes.
+                self.call_over(call);
+                if let Some(feed) = self.feeds.get_mut(&(issuer, circle)) {
+                    feed.tail = feed.position;
+                }
+            }
+            (call, None | Some(wire::response::What::Refusal(_))) => self.failed(from, call),
+            (call, Some(_)) => {
+                self.misbehaved(from, "answered something else than was asked");
+                self.failed(from, call);
+            }
+        }
+    }
+
+    fn on_heads(&mut self, from: SiteId, heads: wire::HeadsResponse) {
+        let ours = self.heads_digest();
+        let mut stranger = false;
+        let mut ahead = false;
+        for head in heads.head {
+            let Some(site) = SiteId::from_slice(&head.site) else {
+                continue;
+            };
+            if site == self.me {
+                continue;
+            }
+            if self.membership.member(&site).is_none() {
+                stranger |= !self.membership.removed().contains_key(&site);
+                continue;
+            }
+            let log = self.logs.entry(site).or_default();
+            if head.size > log.size {
+                log.claims.insert(from, head.size);
+                ahead = true;
+            }
+        }
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.compared = Digest::from_slice(&heads.digest).map(|theirs| (theirs, ours));
+            if !ahead {
+                peer.failures = 0;
+            }
+        }
+        for tail in heads.feed {
+            if let Some(circle) = CircleId::from_slice(&tail.circle) {
+                self.on_tail(from, circle, tail.feed_seq);
+            }
+        }
+        for member in heads.address.into_iter().take(1024) {
+            if let Some(site) = SiteId::from_slice(&member.site)
+                && self.membership.member(&site).is_some()
+                && self.peers.get(&site).is_none_or(Peer::is_lost)
+            {
+                self.learn(site, member.address);
+            }
+        }
+        if stranger {
+            self.ask_membership(from);
+        }
+    }
+
+    /// An issuer says how far a feed goes that we may read: also of one that we did not know, because the box that
+    /// would have told us was lost.
+    fn on_tail(&mut self, issuer: SiteId, circle: CircleId, tail: u64) {
+        let of_issuer = (issuer, CircleId([0; 16]))..=(issuer, CircleId([255; 16]));
+        let known = self.feeds.contains_key(&(issuer, circle));
+        if !known && (tail == 0 || self.feeds.range(of_issuer).count() >= FEEDS_PER_ISSUER_MAX) {
+            return;
+        }
+        let feed = self.feeds.entry((issuer, circle)).or_default();
+        if tail > feed.tail {
+            feed.tail = tail;
+            feed.not_before = 0;
+        }
+    }
+
+    fn ask_membership(&mut self, from: SiteId) {
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return;
+        };
+        if peer.connected
+            && peer
+                .membership_asked_at
+                .is_none_or(|at| at + MEMBERSHIP_MS <= self.now)
+        {
+            peer.membership_asked_at = Some(self.now);
+            self.call(
+                from,
+                Call::Membership,
+                wire::request::What::Membership(wire::MembershipRequest {}),
+            );
+        }
+    }
+
+    /// A page of publications: each is checked; the run that continues our log is taken as one work.
+    fn on_publications(&mut self, from: SiteId, site: SiteId, page: wire::PublicationsResponse) {
+        let size = self.logs.get(&site).map_or(0, |log| log.size);
+        let mut run = Vec::new();
+        let mut next = size;
+        for bytes in page.publication {
+            match self.checked(&site, &bytes) {
+                Ok(publication) if publication.from() <= next && publication.size() > next => {
+                    next = publication.size();
+                    run.push(publication);
+                }
+                Ok(_) => {}
+                Err(why) => {
+                    self.misbehaved(from, why);
+                    break;
+                }
+            }
+        }
+        if !run.is_empty() {
+            self.take(Work::Log(site, from), Incoming::Publications { site, run });
+            return;
+        }
+        self.call_over(Call::Publications(site));
+        if self.claim(&site, &from) <= size {
+            // Gossip was faster.
+        } else {
+            self.misled(from, site);
+        }
+    }
+
+    fn claim(&self, site: &SiteId, peer: &SiteId) -> u64 {
+        self.logs
+            .get(site)
+            .and_then(|log| log.claims.get(peer))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    fn on_feed(&mut self, issuer: SiteId, circle: CircleId, after: u64, page: wire::FeedResponse) {
+        let asked = page.view.len();
+        let views = self.views(issuer, page.view);
+        let Some(feed) = self.feeds.get_mut(&(issuer, circle)) else {
+            return;
+        };
+        feed.tail = page.last.max(feed.position);
+        if asked == 0 || views.len() != asked {
+            feed.fetching = false;
+            if feed.tail > feed.position {
+                self.missed(issuer, circle);
+            }
+            return;
+        }
+        self.take(
+            Work::Feed(issuer, circle),
+            Incoming::Feed {
+                issuer,
+                circle,
+                after,
+                views,
+            },
+        );
+    }
+
+    /// Bounded decoding of a list of views; a peer that sends other things is blamed and gives nothing.
+    fn views(&mut self, from: SiteId, list: Vec<Vec<u8>>) -> Vec<View> {
+        let views: Result<Vec<View>, _> = list.iter().map(|bytes| View::decode(bytes)).collect();
+        views.unwrap_or_else(|error| {
+            self.misbehaved(from, format!("sent a malformed record: {error}"));
+            Vec::new()
+        })
+    }
+
+    fn checked(&self, site: &SiteId, bytes: &[u8]) -> Result<Publication, String> {
+        let publication = Publication::decode(bytes).map_err(|e| e.to_string())?;
+        if publication.site != *site {
+            return Err("sent another site's publication than was asked".into());
+        }
+        let member = self
+            .membership
+            .member(site)
+            .ok_or("sent a stranger's publication")?;
+        publication
+            .check(&self.mesh, &member.keys.current().log)
+            .map_err(|e| e.to_string())?;
+        Ok(publication)
+    }
+
+    pub(super) fn on_gossip(&mut self, from: SiteId, token: u64, bytes: &[u8]) {
+        let verdict = self.judge_gossip(from, bytes);
+        self.out.push_back(Output::Verdict { token, verdict });
+    }
+
+    /// The verdict, and the work that an acceptable publication gives.
+    fn judge_gossip(&mut self, from: SiteId, bytes: &[u8]) -> Verdict {
+        if bytes.len() > limits::PUBLICATION_BYTES_MAX + 16 {
+            return Verdict::Reject;
+        }
+        let Ok(wire::Gossip { what }) = wire::Gossip::decode(bytes) else {
+            return Verdict::Reject;
+        };
+        let Some(wire::gossip::What::Publication(message)) = what else {
+            // Of a newer version.
+            return Verdict::Ignore;
+        };
+        let encoded = message.encode_to_vec();
+        if bytes != wrap(encoded.clone()) {
+            // Other bytes for the same message would go round once more.
+            self.misbehaved(from, "gossiped a publication in another form than the one");
+            return Verdict::Reject;
+        }
+        let Ok(publication) = Publication::decode(&encoded) else {
+            self.misbehaved(from, "gossiped a malformed publication");
+            return Verdict::Reject;
+        };
+        let site = publication.site;
+        if site == self.me {
+            return Verdict::Ignore;
+        }
+        let Some(member) = self.membership.member(&site) else {
+            if !self.membership.removed().contains_key(&site) {
+                self.ask_membership(from);
+            }
+            return Verdict::Ignore;
+        };
+        let log_key = member.keys.current().log;
+        if self
+            .logs
+            .get(&site)
+            .is_some_and(|log| publication.size() <= log.size)
+        {
+            return Verdict::Ignore;
+        }
+        // Before the allowance is touched, so that nobody spends another site's with forgeries.
+        if publication.check(&self.mesh, &log_key).is_err() {
+            self.misbehaved(from, "gossiped a publication that does not check");
+            return Verdict::Reject;
+        }
+        let now = self.now;
+        let log = self.logs.entry(site).or_default();
+        if !log.spend(now) {
+            log.claims.insert(from, publication.size());
+            return Verdict::Ignore;
+        }
+        if publication.from() <= log.size
+            && !log.fetching
+            && self.works.values().filter(|w| **w == Work::Gossip).count() < GOSSIP_WORK_MAX
+        {
+            self.take(
+                Work::Gossip,
+                Incoming::Publications {
+                    site,
+                    run: vec![publication],
+                },
+            );
+        } else {
+            // A gap, or a pull is under way: remember who has it.
+            log.claims.insert(from, publication.size());
+        }
+        Verdict::Accept
+    }
+
+    pub(super) fn on_taken(&mut self, progress: Progress) {
+        match self.works.remove(&progress.work) {
+            Some(Work::Log(site, from)) => {
+                self.call_over(Call::Publications(site));
+                if let Some(peer) = self.peers.get_mut(&from) {
+                    peer.failures = 0;
+                }
+            }
+            Some(Work::Feed(issuer, circle)) => {
+                let feed = self.feeds.entry((issuer, circle)).or_default();
+                feed.fetching = false;
+                let moved = progress
+                    .feeds
+                    .iter()
+                    .any(|(i, c, p)| *i == issuer && *c == circle && *p > feed.position);
+                if moved {
+                    feed.misses = 0;
+                } else {
+                    self.missed(issuer, circle);
+                }
+            }
+            // Whose members we did not know may have told us of logs that we did not know.
+            Some(Work::Membership(from)) => self.want_heads(&from),
+            Some(Work::Gossip) | None => {}
+        }
+        for (site, size, root) in progress.heads {
+            self.grow(&site, size, root);
+        }
+        for (issuer, circle, position) in progress.feeds {
+            let new = !self.feeds.contains_key(&(issuer, circle));
+            let feed = self.feeds.entry((issuer, circle)).or_default();
+            feed.position = feed.position.max(position);
+            feed.tail = feed.tail.max(feed.position);
+            if new {
+                // Granted just now: there may be anything in it.
+                feed.tail = feed.position + 1;
+            }
+            // Tells the issuer how far we are, durably.
+            self.want_heads(&issuer);
+        }
+        for (issuer, circle) in progress.pull {
+            let feed = self.feeds.entry((issuer, circle)).or_default();
+            feed.tail = feed.tail.max(feed.position + 1);
+        }
+        for site in progress.gaps {
+            let connected: Vec<SiteId> = self.connected().collect();
+            for peer in connected {
+                self.want_heads(&peer);
+            }
+            self.want_heads(&site);
+        }
+        if let Some(site) = progress.contradiction
+            && let Some(log) = self.logs.get_mut(&site)
+        {
+            log.contradicted = true;
+        }
+    }
+}
+
+impl Peer {
+    /// Not reachable where we know it to be: others may know better.
+    fn is_lost(&self) -> bool {
+        self.addresses.is_empty() || (!self.connected && self.backoff > 0)
+    }
+}
+
+impl super::Log {
+    /// One publication's worth of this site's allowance.
+    fn spend(&mut self, now: u64) -> bool {
+        let (tokens, at) = self.bucket;
+        let refill = (now.saturating_sub(at) * u64::from(PUBLICATIONS_PER_SECOND) / 1000)
+            .min(u64::from(PUBLICATIONS_BURST)) as u32;
+        let tokens = if at == 0 {
+            PUBLICATIONS_BURST
+        } else {
+            (tokens + refill).min(PUBLICATIONS_BURST)
+        };
+        let at = if refill > 0 || at == 0 {
+            now.max(1)
+        } else {
+            at
+        };
+        self.bucket = (tokens.saturating_sub(1), at);
+        tokens > 0
+    }
+}

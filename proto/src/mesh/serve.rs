@@ -1,0 +1,101 @@
+//! Calls from members: what is answered at once, what from the store, what not at all.
+
+use super::{Ask, FEEDS_PER_ISSUER_MAX, Mesh, Output, SERVES_PER_PEER};
+use crate::{
+    id::{CircleId, Digest, SiteId},
+    wire,
+};
+
+impl Mesh {
+    pub(super) fn on_request(&mut self, from: SiteId, token: u64, request: wire::Request) {
+        if self.membership.member(&from).is_none() {
+            self.refuse(token, "not-a-member", "this mesh does not know you");
+            return;
+        }
+        let ask = match request.what {
+            Some(wire::request::What::Hello(hello)) => {
+                let response = wire::Response {
+                    what: Some(wire::response::What::Hello(self.hello())),
+                };
+                self.out.push_back(Output::Respond { token, response });
+                self.on_hello(from, hello);
+                return;
+            }
+            Some(wire::request::What::Heads(heads)) => {
+                let digest = Digest::from_slice(&heads.digest);
+                let (ours, peer) = (self.heads_digest(), self.peers.get(&from));
+                let compared = peer.and_then(|peer| peer.compared);
+                if digest.is_none_or(|theirs| theirs != ours && compared != Some((theirs, ours))) {
+                    // Whoever differs may be ahead; who differed in the same way before is not.
+                    self.want_heads(&from);
+                }
+                for ack in heads.feed.into_iter().take(FEEDS_PER_ISSUER_MAX) {
+                    if let Some(circle) = CircleId::from_slice(&ack.circle) {
+                        self.acknowledge(from, circle, ack.feed_seq);
+                    }
+                }
+                Some(Ask::Heads { digest })
+            }
+            Some(wire::request::What::Publications(ask)) => {
+                SiteId::from_slice(&ask.site).map(|site| Ask::Publications {
+                    site,
+                    from: ask.from,
+                })
+            }
+            Some(wire::request::What::Feed(ask)) => {
+                CircleId::from_slice(&ask.circle).map(|circle| {
+                    self.acknowledge(from, circle, ask.after);
+                    Ask::Feed {
+                        circle,
+                        after: ask.after,
+                    }
+                })
+            }
+            Some(wire::request::What::Membership(_)) => Some(Ask::Membership),
+            None => None,
+        };
+        let Some(ask) = ask else {
+            self.refuse(token, "malformed", "unknown or malformed call");
+            return;
+        };
+        let peer = self.peers.entry(from).or_default();
+        if peer.serving >= SERVES_PER_PEER {
+            self.refuse(token, "busy", "too many calls at once");
+            return;
+        }
+        peer.serving += 1;
+        self.out.push_back(Output::Serve {
+            to: from,
+            token,
+            ask,
+        });
+    }
+
+    fn acknowledge(&mut self, reader: SiteId, circle: CircleId, feed_seq: u64) {
+        if feed_seq > 0 {
+            self.out.push_back(Output::Acknowledged {
+                reader,
+                circle,
+                feed_seq,
+            });
+        }
+    }
+
+    fn refuse(&mut self, token: u64, code: &str, text: &str) {
+        self.out.push_back(Output::Respond {
+            token,
+            response: refusal(code, text),
+        });
+    }
+}
+
+/// A refusal as a response.
+#[must_use]
+pub(crate) fn refusal(code: &str, text: &str) -> wire::Response {
+    wire::Response {
+        what: Some(wire::response::What::Refusal(wire::Refusal {
+            code: code.into(),
+            text: text.into(),
+        })),
+    }
+}

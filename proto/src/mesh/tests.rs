@@ -1,0 +1,542 @@
+//! The machine alone: one input at a time, and what it asks for. Whole meshes are in [`crate::sim`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost::Message as _;
+use rand_chacha::ChaCha8Rng;
+use rand_core::SeedableRng as _;
+
+use super::{
+    issue::{Author, Item},
+    *,
+};
+use crate::{
+    id::ObjectId,
+    keys::{OperatingKeys, RootKey, sign_manifest},
+    kinds::Kind,
+    membership::{Act, Role},
+    publication::Publication,
+    record::View,
+    wire::{request, response},
+};
+
+/// Two members, A who founded the mesh and B; the machine is that of A.
+struct Pair {
+    mesh: Mesh,
+    id: MeshId,
+    b: SiteId,
+    b_keys: OperatingKeys,
+    b_manifest: View,
+    now: u64,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let rng = &mut ChaCha8Rng::seed_from_u64(1);
+        let [a_root, b_root] = [1, 2].map(|n| RootKey::from_bytes(&[n; 32]));
+        let [a_keys, b_keys] = [1, 2].map(|n| OperatingKeys::from_seed(&[n; 32]));
+        let a_manifest = sign_manifest(&a_root, &a_keys.public(), 0, rng);
+        let b_manifest = sign_manifest(&b_root, &b_keys.public(), 0, rng);
+        let id = MeshId::found(&a_root.site(), &[3; 16]);
+        let acts = [
+            Act::Found {
+                nonce: [3; 16],
+                name: "A".into(),
+            },
+            Act::Admit {
+                site: b_root.site(),
+                name: "B".into(),
+                role: Role::Member,
+                manifest: b_manifest.clone(),
+            },
+        ];
+        let author = Author {
+            mesh: id,
+            site: a_root.site(),
+            keys: &a_keys,
+            manifest: &a_manifest,
+        };
+        let items = acts.iter().map(|act| plain(Kind::Membership, act.write()));
+        let issuance = author
+            .issue(
+                None,
+                &mut BTreeMap::new(),
+                &BTreeMap::new(),
+                items.collect(),
+                0,
+                rng,
+            )
+            .unwrap();
+        let views: Vec<View> = issuance.records.iter().map(|r| r.archive.clone()).collect();
+        let (membership, errors) = Membership::compute(&id, &views);
+        assert!(errors.is_empty(), "{errors:?}");
+        let setup = Setup {
+            me: a_root.site(),
+            mesh: id,
+            boot_id: 7,
+            seed: 9,
+            software: "test".into(),
+            membership: Arc::new(membership),
+            heads: Vec::new(),
+            feeds: Vec::new(),
+            addresses: Vec::new(),
+            own_addresses: Vec::new(),
+        };
+        Self {
+            mesh: Mesh::new(setup, 1_000),
+            id,
+            b: b_root.site(),
+            b_keys,
+            b_manifest,
+            now: 1_000,
+        }
+    }
+
+    /// Connected, hellos said, first heads exchanged and equal.
+    fn met() -> Self {
+        let mut pair = Self::new();
+        pair.input(Input::Connected { site: pair.b });
+        pair.answer(pair.hello(1));
+        pair.heads(0, &[]);
+        assert!(pair.outputs().is_empty());
+        pair
+    }
+
+    fn hello(&self, boot_id: u64) -> response::What {
+        response::What::Hello(wire::Hello {
+            mesh: self.id.0.to_vec(),
+            version: limits::PROTOCOL_VERSION,
+            boot_id,
+            address: vec!["/b".into()],
+            ..wire::Hello::default()
+        })
+    }
+
+    fn input(&mut self, input: Input) {
+        self.mesh.handle(input, self.now, 0);
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now += ms;
+        self.input(Input::Tick);
+    }
+
+    fn outputs(&mut self) -> Vec<Output> {
+        std::iter::from_fn(|| self.mesh.poll()).collect()
+    }
+
+    /// The one call that was made since.
+    fn call(&mut self) -> (u64, request::What) {
+        let mut calls = self.calls();
+        assert_eq!(calls.len(), 1, "{calls:?}");
+        calls.remove(0)
+    }
+
+    fn calls(&mut self) -> Vec<(u64, request::What)> {
+        let calls = self
+            .outputs()
+            .into_iter()
+            .filter_map(|output| match output {
+                Output::Request { to, id, request } if to == self.b => Some((id, request.what?)),
+                _ => None,
+            });
+        calls.collect()
+    }
+
+    /// Answers the one call that was made since.
+    fn answer(&mut self, what: response::What) {
+        let (id, _) = self.call();
+        self.response(id, Some(what));
+    }
+
+    fn response(&mut self, id: u64, what: Option<response::What>) {
+        let result = match what {
+            Some(what) => Ok(wire::Response { what: Some(what) }),
+            None => Err("the stream broke".into()),
+        };
+        self.input(Input::Response {
+            from: self.b,
+            id,
+            result,
+        });
+    }
+
+    /// B answers the one heads call: how long its log is, and how far feeds go.
+    fn heads(&mut self, size: u64, tails: &[(CircleId, u64)]) {
+        let feed = tails.iter().map(|(circle, feed_seq)| wire::FeedTail {
+            circle: circle.0.to_vec(),
+            feed_seq: *feed_seq,
+        });
+        let heads = response::What::Heads(wire::HeadsResponse {
+            digest: vec![1; 32],
+            head: vec![wire::Head {
+                site: self.b.0.to_vec(),
+                size,
+                root: vec![2; 32],
+            }],
+            feed: feed.collect(),
+            address: Vec::new(),
+        });
+        self.answer(heads);
+    }
+
+    /// B's log as it grows by one plain record at a time.
+    fn publications(&self, n: usize) -> Vec<Publication> {
+        let author = Author {
+            mesh: self.id,
+            site: self.b,
+            keys: &self.b_keys,
+            manifest: &self.b_manifest,
+        };
+        let rng = &mut ChaCha8Rng::seed_from_u64(2);
+        let (mut head, mut tails) = (None, BTreeMap::new());
+        let mut all = Vec::new();
+        for _ in 0..n {
+            let items = vec![plain(Kind::Resource, BTreeMap::new())];
+            let issuance = author
+                .issue(head.as_ref(), &mut tails, &BTreeMap::new(), items, 0, rng)
+                .unwrap();
+            all.extend(issuance.publications);
+            head = Some(issuance.head);
+        }
+        all
+    }
+
+    fn gossip(&mut self, bytes: Vec<u8>) -> Verdict {
+        self.input(Input::Gossip {
+            from: self.b,
+            token: 5,
+            bytes,
+        });
+        let verdicts: Vec<Verdict> = self.outputs().into_iter().filter_map(verdict_of).collect();
+        assert_eq!(verdicts.len(), 1);
+        verdicts[0]
+    }
+}
+
+fn verdict_of(output: Output) -> Option<Verdict> {
+    match output {
+        Output::Verdict { token: 5, verdict } => Some(verdict),
+        _ => None,
+    }
+}
+
+fn plain(kind: Kind, fields: crate::record::Fields) -> Item {
+    Item {
+        kind,
+        id: ObjectId::from_random([4; 16]),
+        rev: 1,
+        prev: None,
+        retired: false,
+        fields,
+        circles: BTreeMap::from([(CircleId::MESH_WIDE, BTreeSet::new())]),
+    }
+}
+
+#[test]
+fn a_hello_without_answer_is_said_again_and_nothing_spins_meanwhile() {
+    let mut pair = Pair::new();
+    pair.input(Input::Connected { site: pair.b });
+    let (id, what) = pair.call();
+    assert!(matches!(what, request::What::Hello(_)));
+    pair.input(Input::GossipLost);
+    assert!(pair.mesh.next_deadline() > pair.now + 1_000);
+    pair.response(id, None);
+    assert!(pair.outputs().is_empty());
+    pair.pass(pair.mesh.next_deadline() - pair.now);
+    assert!(matches!(pair.call().1, request::What::Hello(_)));
+}
+
+#[test]
+fn a_peer_of_another_version_is_redialled_later_each_time() {
+    let mut pair = Pair::met();
+    let mut waits = Vec::new();
+    for _ in 0..10 {
+        pair.input(Input::Disconnected { site: pair.b });
+        let mut waited = 0;
+        while !pair
+            .outputs()
+            .iter()
+            .any(|o| matches!(o, Output::Dial { .. }))
+        {
+            let step = pair.mesh.next_deadline() - pair.now;
+            waited += step;
+            pair.pass(step);
+        }
+        waits.push(waited);
+        pair.input(Input::Connected { site: pair.b });
+        let other = response::What::Hello(wire::Hello {
+            version: 99,
+            ..wire::Hello::default()
+        });
+        pair.answer(other);
+    }
+    assert!(waits[0] < 1_000 && waits[9] > 50_000, "{waits:?}");
+}
+
+#[test]
+fn a_new_boot_id_beside_a_live_connection_closes_it() {
+    let mut pair = Pair::met();
+    let (b, response::What::Hello(hello)) = (pair.b, pair.hello(2)) else {
+        unreachable!()
+    };
+    let request = wire::Request {
+        what: Some(request::What::Hello(hello)),
+    };
+    pair.input(Input::Request {
+        from: b,
+        token: 1,
+        request,
+    });
+    let outputs = pair.outputs();
+    assert!(
+        outputs
+            .iter()
+            .any(|o| matches!(o, Output::Respond { token: 1, .. }))
+    );
+    assert!(
+        outputs
+            .iter()
+            .any(|o| matches!(o, Output::Disconnect { site } if *site == b))
+    );
+}
+
+#[test]
+fn a_feed_answer_counts_from_where_it_was_asked() {
+    let mut pair = Pair::met();
+    let circle = CircleId([8; 16]);
+    // B's log comes first; then the feed, which B's heads alone made known.
+    pair.pass(60_000);
+    pair.heads(1, &[(circle, 9)]);
+    let (id, what) = pair.call();
+    assert!(matches!(what, request::What::Publications(_)));
+    let page = wire::PublicationsResponse {
+        publication: vec![pair.publications(1)[0].bytes().to_vec()],
+    };
+    pair.response(id, Some(response::What::Publications(page)));
+    let outputs = pair.outputs();
+    let [Output::Take { work, .. }] = &outputs[..] else {
+        panic!("{outputs:?}")
+    };
+    let grown = Progress {
+        work: *work,
+        heads: vec![(pair.b, 2, Digest([0; 32]))],
+        feeds: vec![(pair.b, circle, 5)],
+        ..Progress::default()
+    };
+    pair.input(Input::Taken(grown));
+    let calls = pair.calls();
+    let asked = |what: &request::What| matches!(what, request::What::Feed(f) if f.after == 5);
+    let (id, _) = calls
+        .iter()
+        .find(|(_, what)| asked(what))
+        .expect("a feed call");
+    // Gossip is faster than the answer.
+    let faster = Progress {
+        feeds: vec![(pair.b, circle, 7)],
+        ..Progress::default()
+    };
+    pair.input(Input::Taken(faster));
+    let page = wire::FeedResponse {
+        view: vec![pair.b_manifest.encode().into_bytes()],
+        last: 9,
+    };
+    pair.response(*id, Some(response::What::Feed(page)));
+    let taken = pair.outputs().into_iter().find_map(|output| match output {
+        Output::Take {
+            incoming: Incoming::Feed { after, .. },
+            ..
+        } => Some(after),
+        _ => None,
+    });
+    assert_eq!(taken, Some(5));
+}
+
+#[test]
+fn a_feed_that_is_refused_is_not_asked_for_again() {
+    let mut pair = Pair::met();
+    pair.pass(60_000);
+    pair.heads(
+        0,
+        &[(CircleId([8; 16]), u64::MAX), (CircleId([9; 16]), u64::MAX)],
+    );
+    // No log of B is known yet, so there is nothing to check records against.
+    assert!(pair.calls().is_empty());
+    assert_eq!(pair.mesh.behind(&pair.b), u64::MAX);
+    let progress = Progress {
+        heads: vec![(pair.b, 1, Digest([0; 32]))],
+        ..Progress::default()
+    };
+    pair.input(Input::Taken(progress));
+    for (id, what) in pair.calls() {
+        assert!(matches!(what, request::What::Feed(_)));
+        let refusal = wire::Refusal {
+            code: "not-served".into(),
+            text: String::new(),
+        };
+        pair.response(id, Some(response::What::Refusal(refusal)));
+    }
+    assert_eq!(pair.mesh.behind(&pair.b), 0);
+    pair.pass(20_000);
+    assert!(
+        pair.calls()
+            .iter()
+            .all(|(_, what)| !matches!(what, request::What::Feed(_)))
+    );
+}
+
+#[test]
+fn heads_that_differ_for_good_are_not_exchanged_for_ever() {
+    let mut pair = Pair::met();
+    let asked = |pair: &mut Pair, digest: u8| {
+        pair.now += 1_000;
+        let request = wire::Request {
+            what: Some(request::What::Heads(wire::HeadsRequest {
+                digest: vec![digest; 32],
+                feed: Vec::new(),
+            })),
+        };
+        pair.input(Input::Request {
+            from: pair.b,
+            token: 1,
+            request,
+        });
+        pair.input(Input::Served { to: pair.b });
+        pair.calls().len()
+    };
+    assert_eq!(asked(&mut pair, 1), 0, "compared when they met");
+    assert_eq!(asked(&mut pair, 2), 1, "news");
+}
+
+#[test]
+fn a_peer_that_never_shows_what_it_claims_is_asked_less_and_less() {
+    let mut pair = Pair::met();
+    pair.now += 60_000;
+    let (mut asked, start) = (0, pair.now);
+    while pair.now < start + 600_000 {
+        pair.pass(500);
+        for (id, what) in pair.calls() {
+            asked += 1;
+            let answer = match what {
+                request::What::Heads(_) => response::What::Heads(wire::HeadsResponse {
+                    digest: vec![asked as u8; 32],
+                    head: vec![wire::Head {
+                        site: pair.b.0.to_vec(),
+                        size: u64::MAX,
+                        root: vec![2; 32],
+                    }],
+                    ..wire::HeadsResponse::default()
+                }),
+                _ => response::What::Publications(wire::PublicationsResponse::default()),
+            };
+            pair.response(id, Some(answer));
+        }
+    }
+    assert!((20..=80).contains(&asked), "{asked} calls in ten minutes");
+}
+
+#[test]
+fn gossip_is_judged_by_what_an_honest_node_can_send() {
+    let mut pair = Pair::met();
+    let all = pair.publications(3);
+    let message = |publication: &Publication| wrap(publication.bytes().to_vec());
+    let good = message(&all[0]);
+    let mut second_form = good.clone();
+    second_form.extend([0x12, 0]);
+    let mut forged = wire::Publication::decode(all[1].bytes()).unwrap();
+    forged.leaf_hash[0][0] ^= 1;
+    let forged = wrap(forged.encode_to_vec());
+    for (bytes, verdict, why) in [
+        (vec![0xff; 40], Verdict::Reject, "noise"),
+        (Vec::new(), Verdict::Ignore, "of a newer version"),
+        (
+            second_form,
+            Verdict::Reject,
+            "another form of a good message",
+        ),
+        (
+            wrap(vec![1, 2, 3]),
+            Verdict::Reject,
+            "no publication inside",
+        ),
+        (
+            forged.clone(),
+            Verdict::Reject,
+            "leaves that do not lead to the root",
+        ),
+        (
+            vec![0; limits::PUBLICATION_BYTES_MAX + 17],
+            Verdict::Reject,
+            "too long",
+        ),
+        (good.clone(), Verdict::Accept, "good"),
+        (
+            message(&all[2]),
+            Verdict::Accept,
+            "good, with a gap before it",
+        ),
+    ] {
+        assert_eq!(pair.gossip(bytes), verdict, "{why}");
+    }
+    // Forgeries in B's name do not use up what B may send.
+    for _ in 0..2 * PUBLICATIONS_BURST {
+        pair.gossip(forged.clone());
+    }
+    assert_eq!(pair.gossip(message(&all[1])), Verdict::Accept);
+    pair.input(Input::Taken(Progress {
+        work: 0,
+        heads: vec![(pair.b, all[2].size(), Digest([0; 32]))],
+        ..Progress::default()
+    }));
+    assert_eq!(pair.gossip(good), Verdict::Ignore, "known");
+}
+
+#[test]
+fn a_site_that_floods_is_ignored_and_pulled_from_later() {
+    let mut pair = Pair::met();
+    let publication = wrap(pair.publications(1)[0].bytes().to_vec());
+    let mut verdicts = BTreeMap::new();
+    for _ in 0..2 * PUBLICATIONS_BURST {
+        *verdicts
+            .entry(format!("{:?}", pair.gossip(publication.clone())))
+            .or_insert(0) += 1;
+    }
+    assert_eq!(verdicts["Accept"], PUBLICATIONS_BURST, "{verdicts:?}");
+    assert_eq!(verdicts["Ignore"], PUBLICATIONS_BURST);
+    pair.now += 1_000;
+    assert_eq!(pair.gossip(publication), Verdict::Accept);
+}
+
+#[test]
+fn strangers_and_too_many_calls_are_refused() {
+    let mut pair = Pair::met();
+    let ask = || wire::Request {
+        what: Some(request::What::Membership(wire::MembershipRequest {})),
+    };
+    let stranger = SiteId([0x77; 32]);
+    let mut refused = Vec::new();
+    for (from, request) in [
+        (stranger, ask()),
+        (pair.b, wire::Request { what: None }),
+        (pair.b, ask()),
+        (pair.b, ask()),
+        (pair.b, ask()),
+        (pair.b, ask()),
+        (pair.b, ask()),
+    ] {
+        pair.input(Input::Request {
+            from,
+            token: 1,
+            request,
+        });
+        for output in pair.outputs() {
+            if let Output::Respond { response, .. } = output
+                && let Some(response::What::Refusal(refusal)) = response.what
+            {
+                refused.push(refusal.code);
+            }
+        }
+    }
+    assert_eq!(refused, ["not-a-member", "malformed", "busy"]);
+    assert!(pair.mesh.peers.keys().all(|site| *site != stranger));
+}
