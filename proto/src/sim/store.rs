@@ -1,0 +1,528 @@
+//! What a simulated site has on disk, and what its writer does with it.
+//!
+//! Maps instead of a database, and each change is whole: this part survives a crash. It follows a node's store
+//! and writer closely enough that the machine cannot tell, and reads the rules about who may see what from
+//! [`crate::circle::permits`] and the circles' audiences as a node does. It does not know the network.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    sync::Arc,
+};
+
+use rand_chacha::ChaCha8Rng;
+
+use crate::{
+    circle::{self, Audience, Circle, EpochKey},
+    id::{CircleId, Digest, MeshId, ObjectId, SiteId},
+    keys::{KeyHistory, OperatingKeys, RootKey, pairwise_circle, sign_manifest},
+    kinds::Kind,
+    limits,
+    membership::Membership,
+    mesh::{
+        Ask,
+        follow::{Head, Incoming, Ledger, Reader, Refused, Taken},
+        heads_digest,
+        issue::{Author, Issuance, Item, Seal},
+    },
+    publication::Publication,
+    record::{Fields, Issued, Verified, View},
+    wire,
+};
+
+/// Publications in one answer, in bytes.
+const PAGE_BYTES_MAX: usize = 128 * 1024;
+
+/// Who a site is: its keys and its manifest.
+#[derive(Debug)]
+pub(super) struct Identity {
+    pub(super) site: SiteId,
+    pub(super) keys: OperatingKeys,
+    pub(super) manifest: View,
+    history: KeyHistory,
+}
+
+impl Identity {
+    pub(super) fn new(number: usize, rng: &mut ChaCha8Rng) -> Self {
+        let mut secret = [0; 32];
+        rand_core::Rng::fill_bytes(rng, &mut secret);
+        secret[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        let root = RootKey::from_bytes(&secret);
+        let keys = OperatingKeys::from_seed(&secret);
+        let manifest = sign_manifest(&root, &keys.public(), 1_800_000_000, rng);
+        let (history, _) = KeyHistory::from_manifest(&manifest).expect("signed a line ago");
+        Self {
+            site: root.site(),
+            keys,
+            manifest,
+            history,
+        }
+    }
+}
+
+/// A circle that this site defines.
+#[derive(Debug, Clone)]
+pub(super) struct Own {
+    pub(super) circle: Circle,
+    pub(super) seal: Seal,
+}
+
+impl Own {
+    fn includes(&self, site: &SiteId) -> bool {
+        match &self.circle.audience {
+            Audience::MeshWide => true,
+            Audience::Pairwise { to } => to == site,
+            Audience::Group { members } => members.contains(site),
+        }
+    }
+}
+
+/// An own object.
+#[derive(Debug, Clone)]
+pub(super) struct Object {
+    pub(super) kind: Kind,
+    pub(super) rev: u64,
+    pub(super) prev: Option<Digest>,
+}
+
+/// Everything on disk.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    pub(super) membership: Arc<Membership>,
+    pub(super) heads: BTreeMap<SiteId, Head>,
+    nodes: BTreeMap<SiteId, BTreeMap<(u8, u64), Digest>>,
+    publications: BTreeMap<(SiteId, u64), Vec<u8>>,
+    /// Views as they came: the same record may come through several circles.
+    pub(super) records: BTreeMap<(SiteId, u64), Vec<Verified>>,
+    pub(super) current: BTreeMap<(SiteId, Kind, ObjectId), u64>,
+    pub(super) positions: BTreeMap<(SiteId, CircleId), u64>,
+    epoch_keys: BTreeMap<(SiteId, CircleId, u64), EpochKey>,
+    pub(super) addresses: BTreeMap<SiteId, Vec<String>>,
+    /// (circle, reader) -> position that the reader acknowledged.
+    pub(super) acknowledged: BTreeMap<(CircleId, SiteId), u64>,
+    pub(super) refused: Vec<Refused>,
+    /// Own records, everything opened; the manifest as the root signed it.
+    archive: BTreeMap<u64, (View, Option<Issued>)>,
+    feed: BTreeMap<(CircleId, u64), (u64, BTreeSet<String>)>,
+    pub(super) tails: BTreeMap<CircleId, u64>,
+    pub(super) circles: BTreeMap<CircleId, Own>,
+    pub(super) objects: BTreeMap<ObjectId, Object>,
+}
+
+impl Store {
+    /// Signs `items` and keeps everything of it.
+    pub(super) fn issue(
+        &mut self,
+        who: &Identity,
+        mesh: MeshId,
+        items: Vec<Item>,
+        iat: u64,
+        rng: &mut ChaCha8Rng,
+    ) -> (Issuance, bool) {
+        let author = Author {
+            mesh,
+            site: who.site,
+            keys: &who.keys,
+            manifest: &who.manifest,
+        };
+        let members = items.iter().any(|item| item.kind.is_plain());
+        let seals = self.circles.iter().map(|(id, own)| (*id, own.seal.clone()));
+        let issuance = author
+            .issue(
+                self.heads.get(&who.site),
+                &mut self.tails,
+                &seals.collect(),
+                items,
+                iat,
+                rng,
+            )
+            .expect("the simulator issues what keeps the rules");
+        for signed in &issuance.records {
+            for (circle, position, slots) in &signed.feeds {
+                self.feed
+                    .insert((*circle, *position), (signed.seq, slots.clone()));
+            }
+            self.archive
+                .insert(signed.seq, (signed.archive.clone(), signed.issued.clone()));
+            let verified = who
+                .history
+                .verify(signed.archive.clone())
+                .expect("signed with the key that counts");
+            if let Some(object) = self.objects.get_mut(&verified.claims().id) {
+                object.prev = Some(verified.core_digest());
+                object.rev = verified.claims().rev;
+            }
+            self.records
+                .insert((who.site, signed.seq), vec![verified.clone()]);
+        }
+        self.keep_log(
+            who.site,
+            issuance.head.clone(),
+            issuance.nodes.iter().copied(),
+            issuance
+                .publications
+                .iter()
+                .map(|p| (p.from(), p.bytes().to_vec())),
+        );
+        let members = members && self.refresh_membership(&mesh);
+        (issuance, members)
+    }
+
+    fn keep_log(
+        &mut self,
+        site: SiteId,
+        head: Head,
+        nodes: impl IntoIterator<Item = (u8, u64, Digest)>,
+        publications: impl IntoIterator<Item = (u64, Vec<u8>)>,
+    ) {
+        self.heads.insert(site, head);
+        self.nodes.entry(site).or_default().extend(
+            nodes
+                .into_iter()
+                .map(|(level, index, hash)| ((level, index), hash)),
+        );
+        for (from, bytes) in publications {
+            self.publications.insert((site, from), bytes);
+        }
+    }
+
+    /// Opens, verifies and settles what came, without storing it.
+    pub(super) fn read(&self, who: &Identity, mesh: MeshId, incoming: Incoming) -> Taken {
+        let reader = Reader {
+            me: who.site,
+            mesh,
+            keys: &who.keys,
+            membership: &self.membership,
+        };
+        let held = match incoming {
+            Incoming::Membership { .. } => self.membership_views(),
+            _ => Vec::new(),
+        };
+        match reader.take(incoming, &held, self) {
+            Ok(taken) => taken,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Stores it. True if members may have changed.
+    pub(super) fn keep(&mut self, mesh: &MeshId, taken: &Taken) -> bool {
+        for (site, seq) in &taken.dropped {
+            self.records.remove(&(*site, *seq));
+            self.current
+                .retain(|(of, _, _), at| of != site || at != seq);
+        }
+        if let Some((site, head)) = &taken.head {
+            let publications = taken.publications.clone();
+            self.keep_log(
+                *site,
+                head.clone(),
+                taken.nodes.iter().copied(),
+                publications,
+            );
+        }
+        let mut members = !taken.dropped.is_empty();
+        for record in &taken.records {
+            let claims = record.claims();
+            let views = self.records.entry((claims.iss, claims.seq)).or_default();
+            if views.iter().all(|held| held.view() != record.view()) {
+                views.push(record.clone());
+                // A newcomer's manifest came with its admission; only the founder's own is news.
+                members |= claims.kind == Kind::Membership
+                    || (claims.kind == Kind::Keys
+                        && (claims.seq > 0 || self.membership.members().next().is_none()));
+            }
+        }
+        for (site, kind, id, seq) in &taken.current {
+            self.current.insert((*site, kind.clone(), *id), *seq);
+        }
+        for (issuer, circle, position) in &taken.feeds {
+            let held = self.positions.entry((*issuer, *circle)).or_default();
+            *held = (*held).max(*position);
+        }
+        for (issuer, circle, epoch, key) in &taken.granted {
+            self.epoch_keys
+                .insert((*issuer, *circle, *epoch), key.clone());
+        }
+        self.refused.extend(taken.refused.iter().cloned());
+        members && self.refresh_membership(mesh)
+    }
+
+    fn refresh_membership(&mut self, mesh: &MeshId) -> bool {
+        let records: Vec<Verified> = self
+            .records
+            .values()
+            .filter_map(|views| views.first())
+            .filter(|record| record.claims().kind.is_plain())
+            .cloned()
+            .collect();
+        let next = Membership::from_verified(mesh, &records);
+        let keys = |m: &Membership| -> Vec<_> {
+            m.members()
+                .map(|m| (m.site, m.role, m.keys.current().record))
+                .collect()
+        };
+        let changed =
+            keys(&next) != keys(&self.membership) || next.removed() != self.membership.removed();
+        self.membership = Arc::new(next);
+        changed
+    }
+
+    /// `keys` and `membership` records, as partners get them.
+    pub(super) fn membership_views(&self) -> Vec<View> {
+        self.records
+            .values()
+            .filter_map(|views| views.first())
+            .filter(|record| record.claims().kind.is_plain())
+            .map(|record| record.view().clone())
+            .collect()
+    }
+
+    /// What a reader may be shown of an own object: circle by circle, as `permits` says.
+    pub(super) fn permitted(
+        &self,
+        kind: &Kind,
+        id: &ObjectId,
+        fields: &Fields,
+    ) -> BTreeMap<CircleId, BTreeSet<String>> {
+        let object = circle::Object { kind, id, fields };
+        self.circles
+            .iter()
+            .filter_map(|(id, own)| {
+                let slots = circle::permits(&own.circle, object, TODAY).slots()?.clone();
+                Some((*id, slots))
+            })
+            .collect()
+    }
+
+    /// The circle `who -> to`, made on first use; grants go through it.
+    pub(super) fn pairwise(&mut self, who: &Identity, mesh: &MeshId, to: SiteId) -> CircleId {
+        let their_box = self
+            .membership
+            .member(&to)
+            .expect("circles are made with members")
+            .keys
+            .current()
+            .boxed;
+        let id = pairwise_circle(&who.keys, &their_box, mesh, &who.site, &to);
+        self.circles.entry(id).or_insert_with(|| Own {
+            circle: Circle {
+                id,
+                name: format!("to {to}"),
+                audience: Audience::Pairwise { to },
+                rules: Vec::new(),
+                purpose: None,
+                until: None,
+            },
+            seal: Seal::Pairwise(their_box),
+        });
+        id
+    }
+
+    /// The answer to a member's call.
+    pub(super) fn serve(&self, to: &SiteId, ask: &Ask) -> wire::Response {
+        use wire::response::What;
+        let what = match ask {
+            Ask::Heads { digest } => What::Heads(self.heads_for(to, *digest)),
+            Ask::Publications { site, from } => {
+                What::Publications(self.publications_from(site, *from))
+            }
+            Ask::Feed { circle, after } => match self.feed_for(to, circle, *after) {
+                Some(page) => What::Feed(page),
+                None => What::Refusal(wire::Refusal {
+                    code: "not-served".into(),
+                    text: "no feed of this name is for you".into(),
+                }),
+            },
+            Ask::Membership => {
+                let mut room = PAGE_BYTES_MAX;
+                let fits = |text: &String| {
+                    room = room.saturating_sub(text.len() + 8);
+                    room > 0
+                };
+                let views = self.membership_views();
+                let texts = views.iter().map(View::encode).take_while(fits);
+                What::Membership(wire::MembershipResponse {
+                    view: texts.map(String::into_bytes).collect(),
+                })
+            }
+        };
+        wire::Response { what: Some(what) }
+    }
+
+    pub(super) fn digest(&self) -> Digest {
+        heads_digest(
+            self.heads
+                .iter()
+                .map(|(site, head)| (*site, head.frontier.size(), head.frontier.root())),
+        )
+    }
+
+    fn heads_for(&self, to: &SiteId, theirs: Option<Digest>) -> wire::HeadsResponse {
+        let digest = self.digest();
+        let head = match theirs == Some(digest) {
+            true => Vec::new(),
+            false => self
+                .heads
+                .iter()
+                .map(|(site, head)| wire::Head {
+                    site: site.0.to_vec(),
+                    size: head.frontier.size(),
+                    root: head.frontier.root().0.to_vec(),
+                })
+                .collect(),
+        };
+        let readable = self
+            .tails
+            .iter()
+            .filter(|(circle, _)| self.may_read(to, circle));
+        wire::HeadsResponse {
+            digest: digest.0.to_vec(),
+            head,
+            feed: readable
+                .map(|(circle, tail)| wire::FeedTail {
+                    circle: circle.0.to_vec(),
+                    feed_seq: *tail,
+                })
+                .collect(),
+            address: self
+                .addresses
+                .iter()
+                .map(|(site, address)| wire::MemberAddress {
+                    site: site.0.to_vec(),
+                    address: address.clone(),
+                })
+                .collect(),
+        }
+    }
+
+    fn may_read(&self, to: &SiteId, circle: &CircleId) -> bool {
+        *circle == CircleId::MESH_WIDE
+            || self.circles.get(circle).is_some_and(|own| own.includes(to))
+    }
+
+    fn publications_from(&self, site: &SiteId, from: u64) -> wire::PublicationsResponse {
+        // The publication that contains `from` may begin before it.
+        let start = self
+            .publications
+            .range((*site, 0)..=(*site, from))
+            .next_back()
+            .map_or(from, |((_, start), _)| *start);
+        let mut publication = Vec::new();
+        let mut bytes_total = 0;
+        let mut next = None;
+        for ((_, start), bytes) in self.publications.range((*site, start)..=(*site, u64::MAX)) {
+            let size = Publication::decode(bytes).map_or(*start, |publication| publication.size());
+            if size <= from && next.is_none() {
+                continue;
+            }
+            if next.is_some_and(|next| next != *start) {
+                break;
+            }
+            bytes_total += bytes.len();
+            if bytes_total > PAGE_BYTES_MAX && next.is_some() {
+                break;
+            }
+            publication.push(bytes.clone());
+            next = Some(size);
+        }
+        wire::PublicationsResponse { publication }
+    }
+
+    fn feed_for(&self, to: &SiteId, circle: &CircleId, after: u64) -> Option<wire::FeedResponse> {
+        if !self.may_read(to, circle) {
+            return None;
+        }
+        let mut view = Vec::new();
+        let mut bytes = 0;
+        let entries = self
+            .feed
+            .range((*circle, after.saturating_add(1))..=(*circle, u64::MAX));
+        for (_, (seq, slots)) in entries.take(limits::FEED_BATCH_RECORDS_MAX) {
+            let text = match self.archive.get(seq)? {
+                (_, Some(issued)) => issued.view(circle, slots)?.encode(),
+                (manifest, None) => manifest.encode(),
+            };
+            bytes += text.len();
+            if bytes > limits::FEED_BATCH_BYTES_MAX && !view.is_empty() {
+                break;
+            }
+            view.push(text.into_bytes());
+        }
+        Some(wire::FeedResponse {
+            view,
+            last: self.tails.get(circle).copied().unwrap_or(0),
+        })
+    }
+
+    /// Every publication that is kept.
+    pub(super) fn publications(&self) -> Vec<Vec<u8>> {
+        self.publications.values().cloned().collect()
+    }
+
+    pub(super) fn size(&self, site: &SiteId) -> u64 {
+        self.heads.get(site).map_or(0, |head| head.frontier.size())
+    }
+
+    /// Strips the content from publications that begin before leaf `before`, as retention does.
+    pub(super) fn prune(&mut self, site: &SiteId, before: u64) {
+        for (_, bytes) in self.publications.range_mut((*site, 0)..(*site, before)) {
+            if let Ok(publication) = Publication::decode(bytes) {
+                *bytes = publication.stripped();
+            }
+        }
+    }
+}
+
+impl Ledger for Store {
+    type Error = Infallible;
+    fn head(&self, site: &SiteId) -> Result<Option<Head>, Infallible> {
+        Ok(self.heads.get(site).cloned())
+    }
+    fn leaf(&self, site: &SiteId, seq: u64) -> Result<Option<Digest>, Infallible> {
+        Ok(self
+            .nodes
+            .get(site)
+            .and_then(|nodes| nodes.get(&(0, seq)))
+            .copied())
+    }
+    fn held(&self, site: &SiteId, seq: u64) -> Result<Option<Digest>, Infallible> {
+        Ok(self
+            .records
+            .get(&(*site, seq))
+            .and_then(|views| views.first())
+            .map(Verified::leaf_hash))
+    }
+    fn current(
+        &self,
+        site: &SiteId,
+        kind: &Kind,
+        id: &ObjectId,
+    ) -> Result<Option<u64>, Infallible> {
+        Ok(self.current.get(&(*site, kind.clone(), *id)).copied())
+    }
+    fn feed_position(&self, issuer: &SiteId, circle: &CircleId) -> Result<u64, Infallible> {
+        Ok(self
+            .positions
+            .get(&(*issuer, *circle))
+            .copied()
+            .unwrap_or(0))
+    }
+    fn epoch_key(
+        &self,
+        issuer: &SiteId,
+        circle: &CircleId,
+        epoch: u64,
+    ) -> Result<Option<EpochKey>, Infallible> {
+        Ok(self.epoch_keys.get(&(*issuer, *circle, epoch)).cloned())
+    }
+    fn is_granted(&self, issuer: &SiteId, circle: &CircleId) -> Result<bool, Infallible> {
+        Ok(self
+            .epoch_keys
+            .range((*issuer, *circle, 0)..=(*issuer, *circle, u64::MAX))
+            .next()
+            .is_some())
+    }
+}
+
+/// The day on which everything here happens.
+const TODAY: jiff::civil::Date = jiff::civil::date(2026, 11, 23);

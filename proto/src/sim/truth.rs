@@ -1,0 +1,319 @@
+//! What really happened, kept apart from the sites, and the two checks against it.
+//!
+//! *Safety*: no site was ever sent a value that its circles do not show it, and nobody holds a record that its
+//! author did not sign. It holds at every moment, faults or not. *Liveness*: once faults stop, everything permitted
+//! is there. It is checked for honest sites only, and separately.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+
+use super::Sim;
+use crate::{
+    id::{CircleId, Digest, ObjectId},
+    kinds::Kind,
+    record::{Fields, Verified},
+};
+
+/// A value that can be recognised wherever it leaks: number of the secret and name of its slot.
+pub(super) type Secret = (usize, String);
+
+/// Where a record stands.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) seq: u64,
+    /// Its position in each circle's feed, and the slots shown there.
+    pub(super) circles: BTreeMap<CircleId, (u64, BTreeSet<String>)>,
+}
+
+/// One record as its author meant it.
+#[derive(Debug)]
+struct Told {
+    issuer: usize,
+    /// `None` while it is private.
+    place: Option<Place>,
+    slots: Vec<String>,
+}
+
+/// The log of truth.
+#[derive(Debug, Default)]
+pub(super) struct Truth {
+    told: Vec<Told>,
+    /// Digest of the core at each leaf that a site signed.
+    cores: BTreeMap<(usize, u64), Digest>,
+    /// Readers of a circle, with the last position that is for them if they were shut out.
+    readers: BTreeMap<(usize, CircleId), BTreeMap<usize, Option<u64>>>,
+    pub(super) members: BTreeSet<usize>,
+    /// What gossip messages hold, by their hash: they go to many.
+    pub(super) scanned: BTreeMap<Digest, BTreeSet<Secret>>,
+}
+
+impl Truth {
+    /// Fields of a new record of `issuer`: its texts are secrets.
+    pub(super) fn compose(&mut self, issuer: usize, id: &ObjectId, kind: &Kind) -> (usize, Fields) {
+        let number = self.told.len();
+        let secret = |slot: &str| Value::String(format!("zq{number}-{slot}zq"));
+        let body = match kind {
+            Kind::Resource => json!({
+                "level": "WorkUnit", "name": secret("name"), "calendar": secret("calendar"),
+                "nameplate": {"model": secret("nameplate")},
+                "capabilities": [{"process": "separating/milling", "core": true, "materials": [], "properties": []}],
+            }),
+            _ => json!({
+                "name": secret("name"), "resources": [id.to_string()], "process": "separating/milling", "unit": "HUR",
+                "bucket": "P7D", "start": "2026-11-30", "total": ["80"], "committed": ["30"], "available": ["50"],
+                "unattainable": ["0"], "reason": [secret("reason")],
+            }),
+        };
+        let Value::Object(body) = body else {
+            unreachable!("written as an object above")
+        };
+        let slots = ["name", "calendar", "nameplate", "reason"].into_iter();
+        self.told.push(Told {
+            issuer,
+            place: None,
+            slots: slots
+                .filter(|slot| body.contains_key(*slot))
+                .map(str::to_owned)
+                .collect(),
+        });
+        (number, body.into_iter().collect())
+    }
+
+    /// It was signed, and goes to these circles.
+    pub(super) fn published(&mut self, number: usize, place: Place) {
+        self.told[number].place = Some(place);
+    }
+
+    pub(super) fn signed(&mut self, issuer: usize, record: &Verified) {
+        let seq = record.claims().seq;
+        self.cores.insert((issuer, seq), record.core_digest());
+    }
+
+    pub(super) fn admits(&mut self, issuer: usize, circle: CircleId, reader: usize) {
+        self.readers
+            .entry((issuer, circle))
+            .or_default()
+            .insert(reader, None);
+    }
+
+    /// What comes after position `last` is not for `reader`.
+    pub(super) fn shuts_out(&mut self, issuer: usize, circle: CircleId, reader: usize, last: u64) {
+        self.readers
+            .entry((issuer, circle))
+            .or_default()
+            .insert(reader, Some(last));
+    }
+
+    /// May (or, with `now`, must) this reader have what stands at `position` of the feed?
+    fn reads(
+        &self,
+        issuer: usize,
+        circle: &CircleId,
+        position: u64,
+        reader: usize,
+        now: bool,
+    ) -> bool {
+        if *circle == CircleId::MESH_WIDE {
+            return self.members.contains(&reader);
+        }
+        match self
+            .readers
+            .get(&(issuer, *circle))
+            .and_then(|r| r.get(&reader))
+        {
+            Some(None) => true,
+            Some(Some(last)) => !now && position <= *last,
+            None => false,
+        }
+    }
+
+    fn shown(&self, secret: &Secret, reader: usize, now: bool) -> bool {
+        let Some(told) = self.told.get(secret.0) else {
+            return false;
+        };
+        let circles = told.place.iter().flat_map(|place| &place.circles);
+        told.issuer == reader
+            || circles.into_iter().any(|(circle, (position, slots))| {
+                slots.contains(&secret.1) && self.reads(told.issuer, circle, *position, reader, now)
+            })
+    }
+
+    /// Secrets in bytes that a site was sent: as they are, or inside anything that looks like base64url.
+    pub(super) fn secrets_in(&self, bytes: &[u8]) -> BTreeSet<Secret> {
+        let mut found = BTreeSet::new();
+        self.scan(bytes, &mut found);
+        for run in bytes.split(|b| !(b.is_ascii_alphanumeric() || *b == b'-' || *b == b'_')) {
+            if run.len() >= 24
+                && let Ok(inside) = URL_SAFE_NO_PAD.decode(run)
+            {
+                self.scan(&inside, &mut found);
+            }
+        }
+        found
+    }
+
+    fn scan(&self, bytes: &[u8], found: &mut BTreeSet<Secret>) {
+        let mut rest = bytes;
+        while let Some(at) = rest.windows(2).position(|two| two == b"zq") {
+            rest = &rest[at + 2..];
+            let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+            let number: Option<usize> = std::str::from_utf8(&rest[..digits])
+                .ok()
+                .and_then(|n| n.parse().ok());
+            if let (Some(number), Some(b'-')) = (number, rest.get(digits)) {
+                let letters = rest[digits + 1..]
+                    .iter()
+                    .take_while(|b| b.is_ascii_lowercase());
+                let slot: String = letters.map(|b| char::from(*b)).collect();
+                if let Some(slot) = slot.strip_suffix("zq")
+                    && let Some(told) = self.told.get(number)
+                    && told.slots.iter().any(|known| known == slot)
+                {
+                    found.insert((number, slot.to_owned()));
+                }
+            }
+        }
+    }
+}
+
+impl Sim {
+    /// Nothing unpermitted left a site, and nothing forged got in.
+    pub fn safety(&self) -> Result<(), String> {
+        let mut wrong = String::new();
+        for (reader, site) in self.sites.iter().enumerate() {
+            for secret in site
+                .overheard
+                .iter()
+                .filter(|s| !self.truth.shown(s, reader, false))
+            {
+                let _ = writeln!(
+                    wrong,
+                    "site {reader} was sent {secret:?} of site {}",
+                    self.truth.told[secret.0].issuer
+                );
+            }
+            if site.malice.is_some() {
+                continue;
+            }
+            for ((author, seq), views) in &site.store.records {
+                let issuer = self.index(author);
+                let signed = issuer.and_then(|issuer| self.truth.cores.get(&(issuer, *seq)));
+                for view in views
+                    .iter()
+                    .filter(|view| Some(&view.core_digest()) != signed)
+                {
+                    let _ = writeln!(
+                        wrong,
+                        "site {reader} holds a record at leaf {seq} of {author} that it never signed: {:?}",
+                        view.claims()
+                    );
+                }
+                for (circle, position) in views.iter().flat_map(|view| view.feeds()) {
+                    if issuer != Some(reader)
+                        && !issuer
+                            .is_some_and(|i| self.truth.reads(i, circle, *position, reader, false))
+                    {
+                        let _ = writeln!(
+                            wrong,
+                            "site {reader} holds a record of circle {circle}, which it never was in"
+                        );
+                    }
+                }
+            }
+            for member in site.store.membership.members() {
+                if !self
+                    .index(&member.site)
+                    .is_some_and(|n| self.truth.members.contains(&n))
+                {
+                    let _ = writeln!(wrong, "site {reader} takes {} for a member", member.site);
+                }
+            }
+        }
+        verdict(wrong)
+    }
+
+    /// Everything permitted has arrived at the honest sites that run, from honest sites.
+    pub fn liveness(&self) -> Result<(), String> {
+        let mut wrong = String::new();
+        let honest: Vec<usize> = self
+            .truth
+            .members
+            .iter()
+            .copied()
+            .filter(|n| self.sites[*n].malice.is_none())
+            .collect();
+        let running = honest
+            .iter()
+            .copied()
+            .filter(|n| self.sites[*n].process.is_some());
+        for reader in running {
+            let (site, store) = (&self.sites[reader], &self.sites[reader].store);
+            for issuer in honest.iter().copied().filter(|issuer| *issuer != reader) {
+                let author = &self.sites[issuer];
+                let id = author.who.site;
+                let [held, signed] = [store, &author.store].map(|s| s.heads.get(&id));
+                if held.map(|head| &head.frontier) != signed.map(|head| &head.frontier) {
+                    let (has, all) = (store.size(&id), author.store.size(&id));
+                    let _ = writeln!(
+                        wrong,
+                        "site {reader} follows site {issuer} to {has} of {all}"
+                    );
+                }
+                for (circle, tail) in &author.store.tails {
+                    let position = store.positions.get(&(id, *circle)).copied().unwrap_or(0);
+                    if position < *tail && self.truth.reads(issuer, circle, *tail, reader, true) {
+                        let _ = writeln!(
+                            wrong,
+                            "site {reader} has {position} of {tail} in circle {circle} of site {issuer}"
+                        );
+                    }
+                }
+            }
+            for (number, told) in self.truth.told.iter().enumerate() {
+                let Some(Place { seq, .. }) = told
+                    .place
+                    .as_ref()
+                    .filter(|_| honest.contains(&told.issuer))
+                else {
+                    continue;
+                };
+                let views = store.records.get(&(self.sites[told.issuer].who.site, *seq));
+                for slot in &told.slots {
+                    let has = views
+                        .into_iter()
+                        .flatten()
+                        .any(|v| matches!(v.fields().get(slot), Some(Some(_))));
+                    if !has && self.truth.shown(&(number, slot.clone()), reader, true) {
+                        let _ = writeln!(
+                            wrong,
+                            "site {reader} lacks {slot} of leaf {seq} of site {}",
+                            told.issuer
+                        );
+                    }
+                }
+            }
+            if let Some(process) = &site.process
+                && !process.undecided.is_empty()
+            {
+                let _ = writeln!(
+                    wrong,
+                    "site {reader} owes {} verdicts",
+                    process.undecided.len()
+                );
+            }
+        }
+        verdict(wrong)
+    }
+}
+
+fn verdict(wrong: String) -> Result<(), String> {
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(wrong.lines().take(12).collect::<Vec<_>>().join("\n")),
+    }
+}
