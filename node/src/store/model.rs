@@ -1,0 +1,160 @@
+//! What the store gives back: where logs stand, and the private state that the operator entered.
+//!
+//! Private state is kept as JSON of these types. It never leaves the site, and it knows nothing of
+//! signatures: what was signed is in the records.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fmesh_proto::{
+    id::{CircleId, Digest, InviteId, MeshId, ObjectId, PeerKey, SiteId},
+    kinds::Kind,
+    membership::Role,
+    record::Fields,
+};
+use serde::{Deserialize, Serialize};
+
+pub use fmesh_proto::mesh::follow::Head;
+
+/// A thing of our own, private until a circle selects it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalObject {
+    /// Kind.
+    pub kind: Kind,
+    /// Id on the wire, drawn at random once.
+    pub id: ObjectId,
+    /// The operator's name for it, unique within the kind: `DMU-80`.
+    pub key: String,
+    /// All slots.
+    pub fields: Fields,
+    /// Ended by the operator.
+    pub retired: bool,
+    /// Last change, unix seconds.
+    pub updated: u64,
+}
+
+/// What went out for one own object, per circle: decides whether something new must be signed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Issue {
+    /// Leaf of the current revision.
+    pub seq: u64,
+    /// Its number.
+    pub rev: u64,
+    /// Digest of its core.
+    pub core: Option<Digest>,
+    /// Digest of the fields and `retired` that it says.
+    pub content: Option<Digest>,
+    /// Slots opened per circle.
+    pub circles: BTreeMap<CircleId, BTreeSet<String>>,
+}
+
+/// One entry of a feed that we issue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedEntry {
+    /// Position in the feed.
+    pub feed_seq: u64,
+    /// Leaf in our log.
+    pub seq: u64,
+    /// Slots that were opened for the circle.
+    pub slots: BTreeSet<String>,
+}
+
+/// A group circle's current secret, ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CircleSecret {
+    /// Epoch, from 1.
+    pub epoch: u64,
+    /// Key as hex.
+    pub key: String,
+    /// Members that hold this epoch's grant.
+    pub granted: BTreeSet<SiteId>,
+}
+
+/// An invite as its maker keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invite {
+    /// Id.
+    pub id: InviteId,
+    /// Secret of the ticket, hex.
+    pub secret: String,
+    /// Unix seconds.
+    pub created: u64,
+    /// Unix seconds.
+    pub expires: u64,
+    /// How many sites may use it.
+    pub uses: u32,
+    /// Role it gives.
+    pub role: Role,
+    /// For the maker.
+    pub note: Option<String>,
+    /// Circles that the newcomer enters, by name.
+    pub circles: Vec<String>,
+    /// No person needs to confirm.
+    pub auto_approve: bool,
+    /// Unix seconds.
+    pub revoked: Option<u64>,
+    /// Who used it, when.
+    pub used_by: Vec<(SiteId, u64)>,
+    /// Addresses in the ticket.
+    pub addresses: Vec<String>,
+}
+
+/// A site that knocks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingJoin {
+    /// Who.
+    pub site: SiteId,
+    /// Its transport key.
+    pub peer: PeerKey,
+    /// With which invite.
+    pub invite: InviteId,
+    /// How it calls itself.
+    pub name: String,
+    /// Its key manifest, as a view.
+    pub manifest: String,
+    /// Where it says it can be reached.
+    pub addresses: Vec<String>,
+    /// Unix seconds of the first knock.
+    pub since: u64,
+    /// A person refused it.
+    pub refused: bool,
+}
+
+/// Our own way into a mesh, while it is not finished.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joining {
+    /// The ticket line.
+    pub ticket: String,
+    /// Unix seconds.
+    pub since: u64,
+    /// Last answer, in words.
+    pub state: String,
+}
+
+/// Site-wide facts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Meta {
+    /// The mesh, once founded or joined.
+    pub mesh: Option<MeshId>,
+    /// Name of the mesh's founder, for display.
+    pub mesh_name: Option<String>,
+    /// Way in, if joining.
+    pub joining: Option<Joining>,
+}
+
+/// Most refusals that are kept, so that a partner that sends rubbish costs a bounded piece of disk; the oldest go first.
+pub const REFUSALS_MAX: usize = 1_000;
+
+/// What a partner's record was refused for; counted per site and reason, the newest [`REFUSALS_MAX`] are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Whose record.
+    pub site: SiteId,
+    /// Claimed leaf, if readable.
+    pub seq: Option<u64>,
+    /// Reason.
+    pub reason: String,
+    /// Unix seconds.
+    pub at: u64,
+    /// How often this came. A commit adds it to the count that is stored for the same site and reason.
+    pub count: u64,
+}
