@@ -1,0 +1,280 @@
+//! Orders of the node, one function each.
+
+use std::collections::HashSet;
+
+use fmesh_proto::{id::PeerKey, wire};
+use libp2p::{
+    Multiaddr, PeerId, gossipsub,
+    multiaddr::Protocol,
+    swarm::{
+        ConnectionId,
+        dial_opts::{DialOpts, PeerCondition},
+    },
+};
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        Gate, GossipToken, NetCommand, NetEvent, Verdict, gate::Place, peer_id_of,
+        reasons::dial_error, settings,
+    },
+    Dial, Task,
+};
+
+impl Task {
+    pub(super) fn on_command(&mut self, command: NetCommand) {
+        match command {
+            NetCommand::SetGate(gate) => self.on_set_gate(&gate),
+            NetCommand::SetTopic(topic) => self.on_set_topic(topic),
+            NetCommand::Dial { peer, addresses } => self.on_dial(peer, &addresses),
+            NetCommand::Disconnect(peer) => {
+                let peer = peer_id_of(&peer);
+                for id in self.peers.ids(&peer) {
+                    self.close_connection(&peer, id, "closed by this node");
+                }
+            }
+            NetCommand::Publish(bytes) => self.on_publish(bytes),
+            NetCommand::Verdict { token, verdict } => self.on_verdict(&token, verdict),
+            NetCommand::Request { peer, id, request } => self.on_call(peer, id, request),
+            NetCommand::Respond { token, response } => {
+                if self
+                    .members()
+                    .sync
+                    .send_response(token.0, response)
+                    .is_err()
+                {
+                    tracing::debug!("an answer came too late: the call has ended");
+                }
+            }
+            NetCommand::Join {
+                peer,
+                addresses,
+                request,
+            } => self.on_join(peer, &addresses, request),
+            NetCommand::RespondJoin { token, answer } => {
+                let join = &mut self.swarm.behaviour_mut().join;
+                if join.send_response(token.0, answer).is_err() {
+                    tracing::debug!("an answer to a join came too late: the call has ended");
+                }
+            }
+            NetCommand::Shutdown(_) => unreachable!("the loop takes it"),
+        }
+    }
+
+    pub(super) fn on_set_gate(&mut self, gate: &Gate) {
+        let members: HashSet<PeerId> = gate.members.iter().map(peer_id_of).collect();
+        self.gate().set(members, gate.join_open);
+        let (now, open) = (Instant::now(), gate.join_open);
+        let gate = &self.swarm.behaviour().members;
+        let mut misfits = Vec::new();
+        for (peer, id, connection) in self.peers.iter_mut() {
+            let reason = match (connection.place, gate.is_member(&peer)) {
+                (Place::Member, true) => continue,
+                (Place::Member, false) => "no longer a member",
+                (Place::Stranger, true) => "became a member: to be dialled again",
+                (Place::Stranger, false) if open || connection.outbound => continue,
+                (Place::Stranger, false) => "no invite is open any more",
+            };
+            // The answer to a join may still be on its way over this connection.
+            let answering = connection.place == Place::Stranger
+                && connection.asked_to_join
+                && now.duration_since(connection.used) < settings::CALL_TIMEOUT;
+            if answering {
+                connection
+                    .close_at
+                    .get_or_insert(now + settings::JOIN_GRACE);
+            } else {
+                misfits.push((peer, id, reason));
+            }
+        }
+        for (peer, id, reason) in misfits {
+            self.close_connection(&peer, id, reason);
+        }
+    }
+
+    pub(super) fn on_set_topic(&mut self, topic: Option<String>) {
+        let topic = topic.map(gossipsub::IdentTopic::new);
+        let same = self.topic.as_ref().map(gossipsub::IdentTopic::hash)
+            == topic.as_ref().map(gossipsub::IdentTopic::hash);
+        if same {
+            return;
+        }
+        if let Some(old) = self.topic.take() {
+            self.members().gossip.unsubscribe(&old);
+        }
+        let Some(topic) = topic else {
+            return;
+        };
+        let gossip = &mut self.members().gossip;
+        if let Err(error) = gossip.set_topic_params(topic.clone(), settings::topic_score_params()) {
+            tracing::warn!(error, "gossip in the mesh's topic is not scored");
+        }
+        if let Err(error) = gossip.subscribe(&topic) {
+            tracing::warn!(%error, "cannot join the mesh's topic; sync delivers");
+        }
+        // Members that subscribed before we did.
+        let hash = topic.hash();
+        let subscribed: Vec<PeerId> = gossip
+            .all_peers()
+            .filter(|(_, topics)| topics.contains(&&hash))
+            .map(|(peer, _)| *peer)
+            .collect();
+        self.topic = Some(topic);
+        for peer in subscribed {
+            self.on_subscribed(peer);
+        }
+    }
+
+    pub(super) fn on_dial(&mut self, key: PeerKey, addresses: &[String]) {
+        let peer = peer_id_of(&key);
+        if self.peers.is_announced(&peer) {
+            return;
+        }
+        if !self.gate().is_member(&peer) {
+            return self.emit_dial_failed(&peer, "not a member of the mesh".to_owned());
+        }
+        if self.peers.await_proof(&peer) {
+            return;
+        }
+        if let Some(dial) = self.dials.get_mut(&peer) {
+            dial.member = true;
+            return;
+        }
+        match self.dial(peer, addresses) {
+            Ok(id) => {
+                let dial = Dial {
+                    id,
+                    member: true,
+                    join: None,
+                };
+                self.dials.insert(peer, dial);
+            }
+            Err(reason) => self.emit_dial_failed(&peer, reason),
+        }
+    }
+
+    pub(super) fn on_join(
+        &mut self,
+        key: PeerKey,
+        addresses: &[String],
+        request: wire::JoinRequest,
+    ) {
+        let peer = peer_id_of(&key);
+        let asking = self.joins.contains_key(&peer)
+            || self
+                .dials
+                .get(&peer)
+                .is_some_and(|dial| dial.join.is_some());
+        if asking {
+            let reason = "the last request to this node is still under way; wait for its answer";
+            return self.emit(NetEvent::JoinAnswer {
+                peer: key,
+                result: Err(reason.to_owned()),
+            });
+        }
+        self.gate().start_joining(peer);
+        if self.peers.is_reachable(&peer) {
+            return self.send_join(peer, request);
+        }
+        if let Some(dial) = self.dials.get_mut(&peer) {
+            dial.join = Some(request);
+            return;
+        }
+        match self.dial(peer, addresses) {
+            Ok(id) => {
+                let dial = Dial {
+                    id,
+                    member: false,
+                    join: Some(request),
+                };
+                self.dials.insert(peer, dial);
+            }
+            Err(reason) => self.on_join_answer(&peer, Err(reason)),
+        }
+    }
+
+    pub(super) fn send_join(&mut self, peer: PeerId, request: wire::JoinRequest) {
+        let id = self.swarm.behaviour_mut().join.send_request(&peer, request);
+        self.joins.insert(peer, id);
+    }
+
+    pub(super) fn dial(
+        &mut self,
+        peer: PeerId,
+        addresses: &[String],
+    ) -> Result<ConnectionId, String> {
+        let mut parsed: Vec<Multiaddr> = Vec::with_capacity(addresses.len());
+        for text in addresses {
+            match text.parse() {
+                Ok(address) => parsed.push(address),
+                Err(error) => tracing::debug!(%peer, text, %error, "not an address; skipped"),
+            }
+        }
+        if parsed.is_empty() {
+            return Err("no address of it is known".to_owned());
+        }
+        let tcp = |address: &Multiaddr| address.iter().any(|part| matches!(part, Protocol::Tcp(_)));
+        let reuse = !parsed.iter().any(tcp);
+        let options = DialOpts::peer_id(peer)
+            .condition(PeerCondition::Always)
+            .addresses(parsed);
+        let options = if reuse {
+            options.build()
+        } else {
+            // From the listening port, TCP may meet the remains of an earlier connection, or the peer's own dial.
+            options.allocate_new_port().build()
+        };
+        let id = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => Ok(id),
+            Err(error) => Err(dial_error(&error)),
+        }
+    }
+
+    pub(super) fn on_publish(&mut self, bytes: Vec<u8>) {
+        let Some(topic) = self.topic.clone() else {
+            return self.emit(NetEvent::GossipLost);
+        };
+        if bytes.len() > settings::GOSSIP_BYTES_MAX {
+            tracing::warn!(bytes = bytes.len(), "too large to gossip; sync delivers");
+            return self.emit(NetEvent::GossipLost);
+        }
+        match self.members().gossip.publish(topic, bytes) {
+            Ok(_) | Err(gossipsub::PublishError::Duplicate) => {}
+            Err(error) => {
+                tracing::debug!(%error, "not gossiped; sync delivers");
+                self.emit(NetEvent::GossipLost);
+            }
+        }
+    }
+
+    pub(super) fn on_verdict(&mut self, token: &GossipToken, verdict: Verdict) {
+        let acceptance = match verdict {
+            Verdict::Accept => gossipsub::MessageAcceptance::Accept,
+            Verdict::Ignore => gossipsub::MessageAcceptance::Ignore,
+            Verdict::Reject => gossipsub::MessageAcceptance::Reject,
+        };
+        let gossip = &mut self.members().gossip;
+        if !gossip.report_message_validation_result(&token.message, &token.source, acceptance) {
+            tracing::debug!("a verdict came too late: gossipsub has forgotten the message");
+        }
+    }
+
+    pub(super) fn on_call(&mut self, key: PeerKey, id: u64, request: wire::Request) {
+        let peer = peer_id_of(&key);
+        if !self.peers.is_announced(&peer) {
+            return self.emit_call_failed(&peer, id, "not connected");
+        }
+        if !self.calls.enqueue(peer, id, request, Instant::now()) {
+            return self.emit_call_failed(&peer, id, "too many calls to it wait already");
+        }
+        self.start_calls(&peer);
+    }
+
+    pub(super) fn start_calls(&mut self, peer: &PeerId) {
+        while let Some((id, request)) = self.calls.next(peer) {
+            let call = self.members().sync.send_request(peer, request);
+            self.calls.started(peer, call, id);
+        }
+    }
+}
