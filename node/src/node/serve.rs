@@ -1,0 +1,276 @@
+//! Answers to members' calls, read from the store.
+//!
+//! Who asks decides what may be answered. A feed is served by its issuer to the circle's members alone, and
+//! [`permits`] is asked again for every record: what a circle may see now limits what it was once shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fmesh_proto::{
+    circle::{Audience, Circle, Object, permits},
+    id::{CircleId, SiteId},
+    keys::{OperatingKeys, pairwise_circle},
+    kinds::Kind,
+    limits,
+    log::leaf_hash,
+    membership::Membership,
+    mesh::{Ask, heads_digest},
+    record::{Fields, Issued, View},
+    wire,
+};
+
+use crate::store::{FeedEntry, Store, StoreError};
+
+/// Publication bytes in one answer, below the sync message limit.
+const PAGE_BYTES: usize = limits::SYNC_MESSAGE_BYTES_MAX - 16 * 1024;
+/// Members whose addresses go along with heads.
+const ADDRESSES_TOLD: usize = 256;
+
+/// Everything that serving needs; cheap to clone into a blocking task.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    pub(super) store: Store,
+    pub(super) site: SiteId,
+    pub(super) keys: super::Keys,
+    pub(super) membership: std::sync::Arc<Membership>,
+    pub(super) mesh: fmesh_proto::id::MeshId,
+}
+
+impl Server {
+    /// The answer, or a refusal in words.
+    pub(super) fn answer(&self, to: &SiteId, ask: &Ask) -> wire::Response {
+        let what = match ask {
+            Ask::Heads { digest } => self
+                .heads(to, digest.as_ref())
+                .map(wire::response::What::Heads),
+            Ask::Publications { site, from } => self
+                .publications(site, *from)
+                .map(wire::response::What::Publications),
+            Ask::Feed { circle, after } => match self.feed(to, circle, *after) {
+                Ok(Some(feed)) => Ok(wire::response::What::Feed(feed)),
+                Ok(None) => return refusal("not-served", "this site has no such feed for you"),
+                Err(error) => Err(error),
+            },
+            Ask::Membership => self.membership().map(wire::response::What::Membership),
+        };
+        match what {
+            Ok(what) => wire::Response { what: Some(what) },
+            Err(error) => {
+                tracing::error!(%error, "cannot answer a member");
+                refusal("broken", "this site cannot read its store")
+            }
+        }
+    }
+
+    fn heads(
+        &self,
+        to: &SiteId,
+        theirs: Option<&fmesh_proto::id::Digest>,
+    ) -> Result<wire::HeadsResponse, StoreError> {
+        let heads = self.store.heads()?;
+        let digest = heads_digest(
+            heads
+                .iter()
+                .map(|(site, h)| (*site, h.frontier.size(), h.frontier.root())),
+        );
+        let head = if theirs == Some(&digest) {
+            Vec::new()
+        } else {
+            heads
+                .iter()
+                .map(|(site, h)| wire::Head {
+                    site: site.0.to_vec(),
+                    size: h.frontier.size(),
+                    root: h.frontier.root().0.to_vec(),
+                })
+                .collect()
+        };
+        let mut feed = Vec::new();
+        for circle in self.circles_of(to)?.into_keys() {
+            let tail = self.store.feed_tail(&circle)?;
+            if tail > 0 {
+                feed.push(wire::FeedTail {
+                    circle: circle.0.to_vec(),
+                    feed_seq: tail,
+                });
+            }
+        }
+        let address = self
+            .store
+            .addresses()?
+            .into_iter()
+            .filter(|(site, _)| site != to && self.membership.member(site).is_some())
+            .take(ADDRESSES_TOLD)
+            .map(|(site, address)| wire::MemberAddress {
+                site: site.0.to_vec(),
+                address,
+            })
+            .collect();
+        Ok(wire::HeadsResponse {
+            digest: digest.0.to_vec(),
+            head,
+            feed,
+            address,
+        })
+    }
+
+    fn publications(
+        &self,
+        site: &SiteId,
+        from: u64,
+    ) -> Result<wire::PublicationsResponse, StoreError> {
+        Ok(wire::PublicationsResponse {
+            publication: self.store.publications(site, from, PAGE_BYTES)?,
+        })
+    }
+
+    fn membership(&self) -> Result<wire::MembershipResponse, StoreError> {
+        let view = self
+            .store
+            .membership()?
+            .iter()
+            .map(|v| v.encode().into_bytes())
+            .collect();
+        Ok(wire::MembershipResponse { view })
+    }
+
+    /// A page of a feed of ours; `None` if `to` is not in the circle.
+    fn feed(
+        &self,
+        to: &SiteId,
+        circle: &CircleId,
+        after: u64,
+    ) -> Result<Option<wire::FeedResponse>, StoreError> {
+        let circles = self.circles_of(to)?;
+        let Some(definition) = circles.get(circle) else {
+            return Ok(None);
+        };
+        let today = jiff::Timestamp::now()
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .date();
+        let mut view = Vec::new();
+        let mut bytes = 0;
+        for entry in self
+            .store
+            .feed(circle, after, limits::FEED_BATCH_RECORDS_MAX)?
+        {
+            let Some((archive, _)) = self.store.record(&self.site, entry.seq)? else {
+                break;
+            };
+            let text = self
+                .shown(&archive, circle, definition.as_ref(), &entry, today)?
+                .encode()
+                .into_bytes();
+            bytes += text.len();
+            if bytes > limits::FEED_BATCH_BYTES_MAX && !view.is_empty() {
+                break;
+            }
+            view.push(text);
+        }
+        Ok(Some(wire::FeedResponse {
+            view,
+            last: self.store.feed_tail(circle)?,
+        }))
+    }
+
+    /// What the circle is shown of one record: what it was shown when it was signed, as far as it may see it today.
+    fn shown(
+        &self,
+        archive: &View,
+        circle: &CircleId,
+        definition: Option<&Circle>,
+        entry: &FeedEntry,
+        today: jiff::civil::Date,
+    ) -> Result<View, StoreError> {
+        let damaged =
+            |what: String| StoreError::Corrupt(format!("own record {}: {what}", entry.seq));
+        let issued = Issued::from_full_view(archive).map_err(|e| damaged(e.to_string()))?;
+        let parsed = archive
+            .clone()
+            .parse()
+            .map_err(|e| damaged(e.to_string()))?
+            .from_store();
+        let claims = parsed.claims();
+        let slots: BTreeSet<String> = match (&claims.kind, definition) {
+            (Kind::Keys | Kind::Membership, _) => BTreeSet::new(),
+            // A grant is in its partner's feed and in no other.
+            (Kind::Grant, _) => entry.slots.clone(),
+            (_, None) => BTreeSet::new(),
+            (kind, Some(definition)) => {
+                let fields: Fields = parsed
+                    .fields()
+                    .iter()
+                    .filter_map(|(name, value)| Some((name.clone(), value.clone()?)))
+                    .collect();
+                let object = Object {
+                    kind,
+                    id: &claims.id,
+                    fields: &fields,
+                };
+                permits(definition, object, today)
+                    .slots()
+                    .map(|now| now.intersection(&entry.slots).cloned().collect())
+                    .unwrap_or_default()
+            }
+        };
+        debug_assert_eq!(
+            leaf_hash(issued.core().as_bytes()),
+            leaf_hash(archive.core().as_bytes())
+        );
+        issued
+            .view(circle, &slots)
+            .ok_or_else(|| damaged("it does not go to the circle whose feed lists it".into()))
+    }
+
+    /// Circles that `reader` is in, with their definitions where the operator made one.
+    pub(super) fn circles_of(
+        &self,
+        reader: &SiteId,
+    ) -> Result<BTreeMap<CircleId, Option<Circle>>, StoreError> {
+        circles_of(
+            &self.store,
+            &self.keys,
+            &self.mesh,
+            &self.site,
+            &self.membership,
+            reader,
+        )
+    }
+}
+
+/// Circles of ours that `reader` is in: the mesh-wide one, the pairwise one, and its groups.
+pub(super) fn circles_of(
+    store: &Store,
+    keys: &OperatingKeys,
+    mesh: &fmesh_proto::id::MeshId,
+    site: &SiteId,
+    membership: &Membership,
+    reader: &SiteId,
+) -> Result<BTreeMap<CircleId, Option<Circle>>, StoreError> {
+    let mut circles = BTreeMap::new();
+    let Some(member) = membership.member(reader) else {
+        return Ok(circles);
+    };
+    circles.insert(CircleId::MESH_WIDE, None);
+    let pairwise = pairwise_circle(keys, &member.keys.current().boxed, mesh, site, reader);
+    circles.insert(pairwise, None);
+    for circle in store.circles()? {
+        let is_in = match &circle.audience {
+            Audience::MeshWide => true,
+            Audience::Pairwise { to } => to == reader,
+            Audience::Group { members } => members.contains(reader),
+        };
+        if is_in {
+            circles.insert(circle.id, Some(circle));
+        }
+    }
+    Ok(circles)
+}
+
+fn refusal(code: &str, text: &str) -> wire::Response {
+    wire::Response {
+        what: Some(wire::response::What::Refusal(wire::Refusal {
+            code: code.into(),
+            text: text.into(),
+        })),
+    }
+}

@@ -1,0 +1,475 @@
+//! The one way in: every change of the store, own or foreign, goes through here.
+//!
+//! A job is verified, decided and committed in one atomic batch, which is flushed; only then is it
+//! answered, and only then may anything of it leave the node. One named thread, fed by a bounded channel:
+//! when it is full, callers wait.
+//!
+//! - [`desk`]: what the operator owns (objects, circles, invites), the edits of it, and what must be signed because of them.
+//! - [`intake`]: what others sent. - [`door`]: who knocks, and our own way in.
+//!
+//! A storage error ends the thread: what is on disk is then unknown, and only opening it again tells. Every later call gets
+//! [`WriteError::Stopped`].
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError, RwLock},
+    thread,
+};
+
+use fmesh_proto::{
+    circle::{Audience, Rule},
+    id::{CircleId, Digest, InviteId, MeshId, ObjectId, PeerKey, SiteId},
+    keys::OperatingKeys,
+    kinds::Kind,
+    membership::{Membership, Role},
+    mesh::{Progress, follow::Incoming},
+    record::{Fields, Verified, View},
+    wire,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use self::desk::Desk;
+use crate::{
+    search::Index,
+    store::{Changes, Store, StoreError},
+};
+
+mod desk;
+mod door;
+mod intake;
+mod ledger;
+
+/// One change that the operator asks for. A list of them is applied wholly or not at all.
+#[derive(Debug, Clone)]
+pub enum Edit {
+    /// Begins a mesh with this site as founder and admin. Refused if the site is in a mesh.
+    Found {
+        /// Name of the founder.
+        name: String,
+    },
+    /// Creates or replaces an object's fields (all slots; missing slots become unknown) and takes back a retirement.
+    /// `id`: what the object is to be called if it is new (so that others in the same list can refer to it), drawn
+    /// if `None`. A conflict if the key exists under another id.
+    PutObject {
+        /// Kind.
+        kind: Kind,
+        /// The operator's name for it.
+        key: String,
+        /// Id to use if the object is new: lets one list name objects that it creates. Drawn where it is left out.
+        id: Option<ObjectId>,
+        /// Its slots.
+        fields: Fields,
+    },
+    /// Ends an object.
+    RetireObject {
+        /// Kind.
+        kind: Kind,
+        /// The operator's name for it.
+        key: String,
+    },
+    /// Creates or replaces a circle by name. Leaving out `audience` keeps it.
+    PutCircle {
+        /// Name.
+        name: String,
+        /// Who is in it.
+        audience: Option<Audience>,
+        /// What it selects.
+        rules: Vec<Rule>,
+        /// Why.
+        purpose: Option<String>,
+        /// Last day.
+        until: Option<jiff::civil::Date>,
+    },
+    /// Adds partners to a group circle.
+    AddToCircle {
+        /// Name of the circle.
+        name: String,
+        /// Whom.
+        members: BTreeSet<SiteId>,
+    },
+    /// Creates an invite; [`Applied::ticket`] answers.
+    CreateInvite {
+        /// Unix seconds.
+        expires: u64,
+        /// How many sites may use it.
+        uses: u32,
+        /// Role it gives.
+        role: Role,
+        /// For its maker.
+        note: Option<String>,
+        /// Group circles that the newcomer enters, by name.
+        circles: Vec<String>,
+        /// Nobody needs to confirm.
+        auto_approve: bool,
+        /// Where the ticket says this node is.
+        addresses: Vec<String>,
+    },
+    /// Ends an invite.
+    RevokeInvite {
+        /// Which.
+        id: InviteId,
+    },
+    /// Lets a pending site in.
+    Approve {
+        /// Whom.
+        site: SiteId,
+    },
+    /// Sends a pending site away.
+    Refuse {
+        /// Whom.
+        site: SiteId,
+    },
+    /// Remembers the ticket with which this site wants to join. Refused if the site is in a mesh.
+    Join {
+        /// The line.
+        ticket: String,
+    },
+}
+
+/// What a list of edits did, once it is on disk.
+#[derive(Debug, Clone, Default)]
+pub struct Applied {
+    /// The mesh, if founded.
+    pub mesh: Option<MeshId>,
+    /// Ticket line of a created invite, shown once.
+    pub ticket: Option<String>,
+    /// Invite that was created.
+    pub invite: Option<InviteId>,
+    /// Objects that were put: (kind, key, id, was new).
+    pub objects: Vec<(Kind, String, ObjectId, bool)>,
+    /// Own records that were signed: (seq, kind, id, number of circles).
+    pub issued: Vec<(u64, Kind, ObjectId, usize)>,
+    /// Circle that was put.
+    pub circle: Option<CircleId>,
+}
+
+/// Why a list of edits was refused; nothing changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The edit is wrong in itself (kind's rules, empty name, ...).
+    #[error("{0}")]
+    Invalid(String),
+    /// No such circle, object, invite, pending site.
+    #[error("{0}")]
+    NotFound(String),
+    /// Not in a mesh yet, already in one, invite used up, ...
+    #[error("{0}")]
+    Conflict(String),
+    /// Not allowed (only admins admit).
+    #[error("{0}")]
+    Refused(String),
+    /// The disk. The writer stops; the node must be restarted after a check.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The writer has stopped.
+    #[error("the writer has stopped; restart the node and look at its log")]
+    Stopped,
+}
+
+/// What the node learns from the writer, always after the flush.
+#[derive(Debug)]
+pub enum Written {
+    /// Something that came is stored.
+    Taken(Progress),
+    /// Own records are stored: gossip them.
+    Issued {
+        /// Encoded publications, in order.
+        publications: Vec<Vec<u8>>,
+        /// Own log after them.
+        head: (u64, Digest),
+    },
+    /// Members changed.
+    Membership(Arc<Membership>),
+    /// Invites or pending joins changed.
+    Door,
+    /// This site joined or founded a mesh: (mesh, members, addresses of members).
+    InMesh {
+        /// The mesh.
+        mesh: MeshId,
+        /// Its members.
+        membership: Arc<Membership>,
+        /// Where some of them are.
+        addresses: Vec<(SiteId, Vec<String>)>,
+    },
+}
+
+/// What the writer works with.
+#[derive(Debug)]
+pub struct Setup {
+    /// The store, opened.
+    pub store: Store,
+    /// This site.
+    pub site: SiteId,
+    /// Its keys.
+    pub keys: Arc<OperatingKeys>,
+    /// Its key manifest.
+    pub manifest: View,
+    /// The search index, updated after each commit.
+    pub index: Arc<RwLock<Index>>,
+}
+
+/// Jobs that may wait. A full queue makes callers wait, so partners are read no faster than the disk takes it.
+const QUEUE: usize = 64;
+/// Jobs whose commits share one wake-up of the thread.
+const BATCH: usize = 32;
+
+enum Job {
+    Edits(Vec<Edit>, oneshot::Sender<Result<Applied, WriteError>>),
+    DryRun(Vec<Edit>, oneshot::Sender<Result<Applied, WriteError>>),
+    Take {
+        work: u64,
+        incoming: Incoming,
+    },
+    Acknowledged {
+        reader: SiteId,
+        circle: CircleId,
+        feed_seq: u64,
+    },
+    Learned {
+        site: SiteId,
+        addresses: Vec<String>,
+    },
+    Knock {
+        peer: PeerKey,
+        request: wire::JoinRequest,
+        reply: oneshot::Sender<wire::JoinAnswer>,
+    },
+    JoinAnswered {
+        result: Result<wire::JoinAnswer, String>,
+    },
+    Replan,
+}
+
+/// Handle of the writer; clones share one thread.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Writer {
+    /// Starts the thread; gives the handle, what will be written, the members as they are, and the thread. It ends when the last handle is gone, or at a storage error.
+    #[expect(clippy::type_complexity, reason = "four things that part ways at once")]
+    pub fn start(
+        setup: Setup,
+    ) -> Result<
+        (
+            Self,
+            mpsc::Receiver<Written>,
+            Arc<Membership>,
+            thread::JoinHandle<()>,
+        ),
+        WriteError,
+    > {
+        let (jobs, rx) = mpsc::channel(QUEUE);
+        let (tx, written) = mpsc::channel(QUEUE);
+        let desk = Desk::load(&setup.store, &setup.site)?;
+        let membership = desk.membership.clone();
+        let thread = thread::Builder::new()
+            .name("writer".into())
+            .spawn(move || {
+                Work {
+                    setup,
+                    desk,
+                    written: tx,
+                }
+                .run(rx)
+            })
+            .map_err(|e| WriteError::Store(StoreError::Io(e.to_string())))?;
+        Ok((Self { jobs }, written, membership, thread))
+    }
+
+    /// Applies edits wholly or not at all; answers when they are on disk.
+    pub async fn apply(&self, edits: Vec<Edit>) -> Result<Applied, WriteError> {
+        let (tx, rx) = oneshot::channel();
+        self.send(Job::Edits(edits, tx)).await?;
+        rx.await.map_err(|_| WriteError::Stopped)?
+    }
+
+    /// Runs every check of [`Self::apply`] and says what it would do; changes nothing.
+    pub async fn dry_run(&self, edits: Vec<Edit>) -> Result<Applied, WriteError> {
+        let (tx, rx) = oneshot::channel();
+        self.send(Job::DryRun(edits, tx)).await?;
+        rx.await.map_err(|_| WriteError::Stopped)?
+    }
+
+    /// Takes in what others sent; [`Written::Taken`] answers.
+    pub async fn take(&self, work: u64, incoming: Incoming) -> Result<(), WriteError> {
+        self.send(Job::Take { work, incoming }).await
+    }
+
+    /// Remembers how far a reader of ours is.
+    pub async fn acknowledged(
+        &self,
+        reader: SiteId,
+        circle: CircleId,
+        feed_seq: u64,
+    ) -> Result<(), WriteError> {
+        self.send(Job::Acknowledged {
+            reader,
+            circle,
+            feed_seq,
+        })
+        .await
+    }
+
+    /// Remembers where a member may be reached.
+    pub async fn learned(&self, site: SiteId, addresses: Vec<String>) -> Result<(), WriteError> {
+        self.send(Job::Learned { site, addresses }).await
+    }
+
+    /// Judges a request to join.
+    pub async fn knock(
+        &self,
+        peer: PeerKey,
+        request: wire::JoinRequest,
+    ) -> Result<wire::JoinAnswer, WriteError> {
+        let (reply, rx) = oneshot::channel();
+        self.send(Job::Knock {
+            peer,
+            request,
+            reply,
+        })
+        .await?;
+        rx.await.map_err(|_| WriteError::Stopped)
+    }
+
+    /// The answer to our own request to join.
+    pub async fn join_answered(
+        &self,
+        result: Result<wire::JoinAnswer, String>,
+    ) -> Result<(), WriteError> {
+        self.send(Job::JoinAnswered { result }).await
+    }
+
+    /// Looks again at what circles select: the day may have changed.
+    pub async fn replan(&self) -> Result<(), WriteError> {
+        self.send(Job::Replan).await
+    }
+
+    async fn send(&self, job: Job) -> Result<(), WriteError> {
+        self.jobs.send(job).await.map_err(|_| WriteError::Stopped)
+    }
+}
+
+/// The thread's state.
+struct Work {
+    setup: Setup,
+    desk: Desk,
+    written: mpsc::Sender<Written>,
+}
+
+/// What a job changed, told after the flush.
+#[derive(Default)]
+struct Told {
+    events: Vec<Written>,
+    index: Vec<Verified>,
+}
+
+impl Work {
+    fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        if let Err(error) = self.job(Job::Replan) {
+            tracing::error!(%error, "the writer stops");
+            return;
+        }
+        while jobs.blocking_recv_many(&mut batch, BATCH) > 0 {
+            for job in batch.drain(..) {
+                if let Err(error) = self.job(job) {
+                    tracing::error!(%error, "the writer stops: restart the node after `fmesh store check`");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// One job; an error is of the disk and ends the thread.
+    fn job(&mut self, job: Job) -> Result<(), StoreError> {
+        match job {
+            Job::Edits(edits, reply) => {
+                let result = self.edits(edits, false);
+                self.reply(result, reply)
+            }
+            Job::DryRun(edits, reply) => {
+                let result = self.edits(edits, true);
+                self.desk = Desk::load(&self.setup.store, &self.setup.site)?;
+                self.reply(result, reply)
+            }
+            Job::Take { work, incoming } => self.intake(work, incoming),
+            Job::Acknowledged {
+                reader,
+                circle,
+                feed_seq,
+            } => self.acknowledge(&reader, &circle, feed_seq),
+            Job::Learned { site, addresses } => {
+                let mut changes = Changes::new();
+                changes.put_addresses(&site, &addresses);
+                self.setup.store.commit(changes)
+            }
+            Job::Knock {
+                peer,
+                request,
+                reply,
+            } => {
+                let answer = self.knock(&peer, &request)?;
+                // The asker may have gone meanwhile.
+                let _ = reply.send(answer);
+                Ok(())
+            }
+            Job::JoinAnswered { result } => self.join_answered(result),
+            Job::Replan => match self.edits(Vec::new(), false) {
+                Err(WriteError::Store(error)) => Err(error),
+                Err(error) => {
+                    tracing::error!(%error, "own records cannot be signed");
+                    Ok(())
+                }
+                Ok(_) => Ok(()),
+            },
+        }
+    }
+
+    fn reply(
+        &self,
+        result: Result<Applied, WriteError>,
+        reply: oneshot::Sender<Result<Applied, WriteError>>,
+    ) -> Result<(), StoreError> {
+        let fatal = match &result {
+            Err(WriteError::Store(error)) => Some(StoreError::Io(error.to_string())),
+            _ => None,
+        };
+        let _ = reply.send(result);
+        fatal.map_or(Ok(()), Err)
+    }
+
+    /// Commits, then tells: search, then everybody else.
+    fn commit(&self, changes: Changes, told: Told, received: u64) -> Result<(), StoreError> {
+        self.setup.store.commit(changes)?;
+        if !told.index.is_empty() {
+            let mut index = self
+                .setup
+                .index
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            for record in &told.index {
+                index.put(record, received);
+            }
+        }
+        for event in told.events {
+            // A closed channel means that the node is stopping.
+            let _ = self.written.blocking_send(event);
+        }
+        Ok(())
+    }
+}
+
+/// Unix seconds.
+pub(crate) fn unix_now() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs())
+}
+
+/// The operating system's random numbers; they fail only where the kernel has none, and then nothing may be signed.
+fn random() -> rand_core::UnwrapErr<getrandom::SysRng> {
+    rand_core::UnwrapErr(getrandom::SysRng)
+}

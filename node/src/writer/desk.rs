@@ -1,0 +1,972 @@
+//! The operator's own things in memory, the edits of them, and what must be signed because of an edit.
+//!
+//! An edit is validated against the desk and applied to it; then [`Work::plan`] compares every object that may have
+//! changed with what went out for it, asks [`permits`] for each circle, and signs a new revision where the answer
+//! differs. If anything is refused, the desk is loaded again from the store, so that nothing has happened.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use fmesh_proto::{
+    circle::{Audience, Circle, EpochKey, Object, Rule, permits},
+    id::{CircleId, Digest, InviteId, MeshId, ObjectId, SiteId, from_hex, to_hex},
+    invite::Ticket,
+    keys::{KeyHistory, pairwise_circle},
+    kinds::{Grant, Kind, OnEnd, Slot, Typed as _},
+    limits,
+    membership::{Act, Membership, Role},
+    mesh::issue::{Author, Issuance, Item, Seal},
+    record::{Fields, View},
+};
+use rand_core::Rng as _;
+
+use super::{Applied, Edit, Told, Work, WriteError, Written, random, unix_now};
+use crate::store::{
+    Changes, CircleSecret, FeedEntry, Head, Invite, Issue, LocalObject, Meta, PendingJoin, Store,
+    StoreError,
+};
+
+/// Names an own object.
+type ObjectRef = (Kind, ObjectId);
+
+/// Everything that decides what is signed, as the store has it.
+#[derive(Debug)]
+pub(super) struct Desk {
+    site: SiteId,
+    pub(super) meta: Meta,
+    objects: BTreeMap<ObjectRef, LocalObject>,
+    ids: BTreeMap<(Kind, String), ObjectId>,
+    issues: BTreeMap<ObjectRef, Issue>,
+    pub(super) circles: BTreeMap<CircleId, Circle>,
+    secrets: BTreeMap<CircleId, CircleSecret>,
+    tails: BTreeMap<CircleId, u64>,
+    pub(super) invites: BTreeMap<InviteId, Invite>,
+    pub(super) pending: BTreeMap<SiteId, PendingJoin>,
+    pub(super) membership_views: Vec<View>,
+    pub(super) membership: Arc<Membership>,
+    head: Option<Head>,
+}
+
+impl Desk {
+    pub(super) fn load(store: &Store, site: &SiteId) -> Result<Self, StoreError> {
+        let mut desk = Self {
+            site: *site,
+            meta: store.meta()?,
+            objects: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            issues: BTreeMap::new(),
+            circles: store.circles()?.into_iter().map(|c| (c.id, c)).collect(),
+            secrets: BTreeMap::new(),
+            tails: store.feed_tails()?,
+            invites: store.invites()?.into_iter().map(|i| (i.id, i)).collect(),
+            pending: store.pending()?.into_iter().map(|p| (p.site, p)).collect(),
+            membership_views: store.membership()?,
+            membership: Arc::default(),
+            head: store.head(site)?,
+        };
+        for object in store.objects(None)? {
+            let key = (object.kind.clone(), object.id);
+            if let Some(issue) = store.issue(&key.0, &key.1)? {
+                desk.issues.insert(key.clone(), issue);
+            }
+            desk.insert(object);
+        }
+        for circle in desk.circles.keys() {
+            if let Some(secret) = store.circle_secret(circle)? {
+                desk.secrets.insert(*circle, secret);
+            }
+        }
+        desk.refresh_membership();
+        Ok(desk)
+    }
+
+    /// A membership record that was stored.
+    pub(super) fn note_membership(&mut self, view: &View) {
+        if !self
+            .membership_views
+            .iter()
+            .any(|known| known.core() == view.core())
+        {
+            self.membership_views.push(view.clone());
+        }
+    }
+
+    /// Computes the members anew; true, because callers tell whoever listens.
+    pub(super) fn refresh_membership(&mut self) -> bool {
+        if let Some(mesh) = self.meta.mesh {
+            self.membership = Arc::new(Membership::compute(&mesh, &self.membership_views).0);
+        }
+        true
+    }
+
+    /// Uses of an invite that nobody has taken; a site that waits has taken one.
+    pub(super) fn uses_left(&self, invite: &Invite) -> u32 {
+        let waiting = self
+            .pending
+            .values()
+            .filter(|p| p.invite == invite.id && !p.refused)
+            .count();
+        let taken = invite.used_by.len() + waiting;
+        invite
+            .uses
+            .saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX))
+    }
+
+    fn insert(&mut self, object: LocalObject) {
+        self.ids
+            .insert((object.kind.clone(), object.key.clone()), object.id);
+        self.objects
+            .insert((object.kind.clone(), object.id), object);
+    }
+
+    fn object_by_key(&self, kind: &Kind, key: &str) -> Option<&LocalObject> {
+        let id = self.ids.get(&(kind.clone(), key.to_owned()))?;
+        self.objects.get(&(kind.clone(), *id))
+    }
+
+    fn circle_by_name(&self, name: &str) -> Result<&Circle, WriteError> {
+        self.circles
+            .values()
+            .find(|c| c.name == name)
+            .ok_or_else(|| WriteError::NotFound(format!("there is no circle {name:?}")))
+    }
+
+    fn mesh(&self) -> Result<MeshId, WriteError> {
+        self.meta
+            .mesh
+            .ok_or_else(|| WriteError::Conflict("this site is in no mesh yet".into()))
+    }
+
+    fn must_be_admin(&self) -> Result<(), WriteError> {
+        match self.membership.member(&self.site) {
+            Some(member) if member.role == Role::Admin => Ok(()),
+            _ => Err(WriteError::Refused(
+                "only an admin of the mesh may do this".into(),
+            )),
+        }
+    }
+}
+
+/// One list of edits on its way.
+struct Session {
+    changes: Changes,
+    told: Told,
+    applied: Applied,
+    publications: Vec<Vec<u8>>,
+    dirty: BTreeSet<ObjectRef>,
+    all_dirty: bool,
+    members_changed: bool,
+    founded: Option<MeshId>,
+    now: u64,
+}
+
+impl Work {
+    /// Applies edits wholly or not at all. `dry_run`: the caller loads the desk again.
+    pub(super) fn edits(&mut self, edits: Vec<Edit>, dry_run: bool) -> Result<Applied, WriteError> {
+        let mut session = Session {
+            changes: Changes::new(),
+            told: Told::default(),
+            applied: Applied::default(),
+            publications: Vec::new(),
+            dirty: BTreeSet::new(),
+            // An empty list means: look at everything again.
+            all_dirty: edits.is_empty(),
+            members_changed: false,
+            founded: None,
+            now: unix_now(),
+        };
+        let result = edits
+            .into_iter()
+            .try_for_each(|edit| self.edit(edit, &mut session))
+            .and_then(|()| self.plan(&mut session));
+        if let Err(error) = result {
+            self.desk = Desk::load(&self.setup.store, &self.setup.site)?;
+            return Err(error);
+        }
+        if dry_run {
+            return Ok(session.applied);
+        }
+        let Session {
+            changes,
+            mut told,
+            applied,
+            publications,
+            members_changed,
+            founded,
+            now,
+            ..
+        } = session;
+        let membership = Arc::clone(&self.desk.membership);
+        if let Some(mesh) = founded {
+            told.events.push(Written::InMesh {
+                mesh,
+                membership,
+                addresses: Vec::new(),
+            });
+        } else if members_changed {
+            told.events.push(Written::Membership(membership));
+        }
+        if let Some(head) = self.desk.head.as_ref().filter(|_| !publications.is_empty()) {
+            told.events.push(Written::Issued {
+                publications,
+                head: (head.frontier.size(), head.frontier.root()),
+            });
+        }
+        self.commit(changes, told, now)?;
+        Ok(applied)
+    }
+
+    fn edit(&mut self, edit: Edit, session: &mut Session) -> Result<(), WriteError> {
+        match edit {
+            Edit::Found { name } => self.found(name, session),
+            Edit::PutObject {
+                kind,
+                key,
+                id,
+                fields,
+            } => self.put_object(kind, key, id, fields, session),
+            Edit::RetireObject { kind, key } => {
+                let object = self
+                    .desk
+                    .object_by_key(&kind, &key)
+                    .ok_or_else(|| WriteError::NotFound(format!("there is no {kind} {key:?}")))?;
+                let object = LocalObject {
+                    retired: true,
+                    updated: session.now,
+                    ..object.clone()
+                };
+                self.keep_object(object, session);
+                Ok(())
+            }
+            Edit::PutCircle {
+                name,
+                audience,
+                rules,
+                purpose,
+                until,
+            } => self.put_circle(name, audience, rules, purpose, until, session),
+            Edit::AddToCircle { name, members } => self.add_to_circle(&name, members, session),
+            Edit::CreateInvite {
+                expires,
+                uses,
+                role,
+                note,
+                circles,
+                auto_approve,
+                addresses,
+            } => {
+                let invite = Invite {
+                    id: InviteId(bytes()),
+                    secret: to_hex(&bytes::<16>()),
+                    created: session.now,
+                    expires,
+                    uses,
+                    role,
+                    note,
+                    circles,
+                    auto_approve,
+                    revoked: None,
+                    used_by: Vec::new(),
+                    addresses,
+                };
+                self.create_invite(invite, session)
+            }
+            Edit::RevokeInvite { id } => {
+                let mut invite = self
+                    .desk
+                    .invites
+                    .get(&id)
+                    .cloned()
+                    .ok_or_else(|| WriteError::NotFound(format!("there is no invite {id}")))?;
+                if invite.revoked.is_none() {
+                    invite.revoked = Some(session.now);
+                }
+                self.keep_invite(invite, session);
+                Ok(())
+            }
+            Edit::Approve { site } => self.approve(&site, session),
+            Edit::Refuse { site } => {
+                let mut pending = self.pending(&site)?;
+                pending.refused = true;
+                session.changes.put_pending(&pending);
+                self.desk.pending.insert(site, pending);
+                session.told.events.push(Written::Door);
+                Ok(())
+            }
+            Edit::Join { ticket } => {
+                if self.desk.meta.mesh.is_some() {
+                    return Err(WriteError::Conflict(
+                        "this site is in a mesh already; a log belongs to one mesh".into(),
+                    ));
+                }
+                let decoded =
+                    Ticket::decode(&ticket).map_err(|e| WriteError::Invalid(e.to_string()))?;
+                if decoded.site == self.setup.site {
+                    return Err(WriteError::Invalid(
+                        "this ticket was made by this very site".into(),
+                    ));
+                }
+                self.desk.meta.joining = Some(crate::store::Joining {
+                    ticket: decoded.encode(),
+                    since: session.now,
+                    state: "trying".into(),
+                });
+                session.changes.put_meta(&self.desk.meta);
+                session.told.events.push(Written::Door);
+                Ok(())
+            }
+        }
+    }
+
+    fn found(&mut self, name: String, session: &mut Session) -> Result<(), WriteError> {
+        if self.desk.meta.mesh.is_some() {
+            return Err(WriteError::Conflict(
+                "this site is in a mesh already; a log belongs to one mesh".into(),
+            ));
+        }
+        if self.desk.meta.joining.is_some() {
+            return Err(WriteError::Conflict(
+                "this site is joining a mesh; a log belongs to one mesh".into(),
+            ));
+        }
+        let nonce = bytes();
+        let mesh = MeshId::found(&self.setup.site, &nonce);
+        self.desk.meta.mesh = Some(mesh);
+        self.desk.meta.mesh_name = Some(name.clone());
+        session.changes.put_meta(&self.desk.meta);
+        session.applied.mesh = Some(mesh);
+        session.founded = Some(mesh);
+        session.all_dirty = true;
+        self.act(&Act::Found { nonce, name }, session)
+    }
+
+    fn put_object(
+        &mut self,
+        kind: Kind,
+        key: String,
+        id: Option<ObjectId>,
+        fields: Fields,
+        session: &mut Session,
+    ) -> Result<(), WriteError> {
+        let key = named(&key, &kind.to_string())?;
+        if kind.slots().is_empty() || kind == Kind::Grant {
+            return Err(WriteError::Invalid(format!(
+                "objects of kind {kind} are not entered by hand"
+            )));
+        }
+        let shown = kind
+            .slots()
+            .iter()
+            .map(|slot| {
+                (
+                    (*slot).to_owned(),
+                    Some(fields.get(*slot).cloned().unwrap_or_default()),
+                )
+            })
+            .collect();
+        fmesh_proto::kinds::check(&kind, &shown)
+            .map_err(|e| WriteError::Invalid(format!("{key}: {e}")))?;
+        let old = self.desk.object_by_key(&kind, &key);
+        if let (Some(id), Some(old)) = (id, old)
+            && old.id != id
+        {
+            return Err(WriteError::Conflict(format!(
+                "{kind} {key:?} exists under another id, {}",
+                old.id
+            )));
+        }
+        let object = LocalObject {
+            id: old.map_or_else(
+                || id.unwrap_or_else(|| ObjectId::from_random(bytes())),
+                |o| o.id,
+            ),
+            kind: kind.clone(),
+            key: key.clone(),
+            fields: shown
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?)))
+                .collect(),
+            retired: false,
+            updated: session.now,
+        };
+        session
+            .applied
+            .objects
+            .push((kind, key, object.id, old.is_none()));
+        self.keep_object(object, session);
+        Ok(())
+    }
+
+    fn keep_object(&mut self, object: LocalObject, session: &mut Session) {
+        session.changes.put_object(&object);
+        session.dirty.insert((object.kind.clone(), object.id));
+        self.desk.insert(object);
+    }
+
+    fn put_circle(
+        &mut self,
+        name: String,
+        audience: Option<Audience>,
+        rules: Vec<Rule>,
+        purpose: Option<String>,
+        until: Option<jiff::civil::Date>,
+        session: &mut Session,
+    ) -> Result<(), WriteError> {
+        let mesh = self.desk.mesh()?;
+        let name = named(&name, "circle")?;
+        let old = self.desk.circles.values().find(|c| c.name == name).cloned();
+        let audience = audience
+            .or_else(|| old.as_ref().map(|c| c.audience.clone()))
+            .ok_or_else(|| {
+                WriteError::Invalid(format!("the circle {name:?} is new: say for whom it is"))
+            })?;
+        let members: BTreeSet<SiteId> = match &audience {
+            Audience::MeshWide => BTreeSet::new(),
+            Audience::Pairwise { to } => [*to].into(),
+            Audience::Group { members } => members.clone(),
+        };
+        self.must_be_partners(&members)?;
+        let id = match (&audience, &old) {
+            (Audience::MeshWide, _) => CircleId::MESH_WIDE,
+            (Audience::Pairwise { to }, _) => self.pairwise(&mesh, to)?,
+            (Audience::Group { .. }, Some(old))
+                if matches!(old.audience, Audience::Group { .. }) =>
+            {
+                old.id
+            }
+            (Audience::Group { .. }, _) => CircleId(bytes()),
+        };
+        if let Some(old) = &old
+            && old.id != id
+        {
+            return Err(WriteError::Conflict(format!(
+                "the circle {name:?} is for another audience; give the new one another name"
+            )));
+        }
+        if let Some(other) = self.desk.circles.get(&id).filter(|c| c.name != name) {
+            return Err(WriteError::Conflict(format!(
+                "the circle {:?} is for this audience already; change that one",
+                other.name
+            )));
+        }
+        session.applied.circle = Some(id);
+        self.keep_circle(
+            Circle {
+                id,
+                name,
+                audience,
+                rules,
+                purpose,
+                until,
+            },
+            session,
+        );
+        Ok(())
+    }
+
+    fn add_to_circle(
+        &mut self,
+        name: &str,
+        new: BTreeSet<SiteId>,
+        session: &mut Session,
+    ) -> Result<(), WriteError> {
+        self.must_be_partners(&new)?;
+        let mut circle = self.desk.circle_by_name(name)?.clone();
+        let Audience::Group { members } = &mut circle.audience else {
+            return Err(WriteError::Conflict(format!(
+                "the circle {name:?} is not a group; only groups take further partners"
+            )));
+        };
+        members.extend(new);
+        session.applied.circle = Some(circle.id);
+        self.keep_circle(circle, session);
+        Ok(())
+    }
+
+    /// Stores a circle; a group gets its secret, and a new epoch when somebody who held the old one is no longer in it.
+    fn keep_circle(&mut self, circle: Circle, session: &mut Session) {
+        if let Audience::Group { members } = &circle.audience {
+            let secret = self.desk.secrets.get(&circle.id);
+            let secret = match secret {
+                Some(secret) if secret.granted.is_subset(members) => secret.clone(),
+                old => CircleSecret {
+                    epoch: old.map_or(1, |s| s.epoch + 1),
+                    key: to_hex(&bytes::<32>()),
+                    granted: BTreeSet::new(),
+                },
+            };
+            session.changes.put_circle_secret(&circle.id, &secret);
+            self.desk.secrets.insert(circle.id, secret);
+        }
+        session.changes.put_circle(&circle);
+        self.desk.circles.insert(circle.id, circle);
+        session.all_dirty = true;
+    }
+
+    fn create_invite(&mut self, invite: Invite, session: &mut Session) -> Result<(), WriteError> {
+        let mesh = self.desk.mesh()?;
+        self.desk.must_be_admin()?;
+        if invite.expires <= session.now {
+            return Err(WriteError::Invalid(
+                "the invite would be expired at once".into(),
+            ));
+        }
+        if invite.uses == 0 {
+            return Err(WriteError::Invalid(
+                "an invite needs at least one use".into(),
+            ));
+        }
+        if invite.addresses.is_empty() || invite.addresses.len() > limits::ADDRESSES_MAX {
+            return Err(WriteError::Invalid(format!(
+                "a ticket carries 1 to {} addresses of this node, not {}",
+                limits::ADDRESSES_MAX,
+                invite.addresses.len()
+            )));
+        }
+        for name in &invite.circles {
+            if !matches!(
+                self.desk.circle_by_name(name)?.audience,
+                Audience::Group { .. }
+            ) {
+                return Err(WriteError::Conflict(format!(
+                    "the circle {name:?} is not a group; newcomers can enter groups only"
+                )));
+            }
+        }
+        let keys = self.setup.keys.public();
+        let ticket = Ticket {
+            mesh,
+            site: self.setup.site,
+            transport: keys.transport,
+            addresses: invite.addresses.clone(),
+            invite: invite.id,
+            secret: secret_bytes(&invite.secret)?,
+            expires: invite.expires,
+        };
+        session.applied.ticket = Some(ticket.encode());
+        session.applied.invite = Some(invite.id);
+        self.keep_invite(invite, session);
+        Ok(())
+    }
+
+    fn keep_invite(&mut self, invite: Invite, session: &mut Session) {
+        session.changes.put_invite(&invite);
+        self.desk.invites.insert(invite.id, invite);
+        session.told.events.push(Written::Door);
+    }
+
+    fn pending(&self, site: &SiteId) -> Result<PendingJoin, WriteError> {
+        self.desk
+            .pending
+            .get(site)
+            .cloned()
+            .ok_or_else(|| WriteError::NotFound(format!("no site {site} waits to join")))
+    }
+
+    fn approve(&mut self, site: &SiteId, session: &mut Session) -> Result<(), WriteError> {
+        self.desk.must_be_admin()?;
+        let pending = self.pending(site)?;
+        let mut invite = self
+            .desk
+            .invites
+            .get(&pending.invite)
+            .cloned()
+            .ok_or_else(|| WriteError::NotFound("its invite is gone".into()))?;
+        if invite.revoked.is_some() {
+            return Err(WriteError::Conflict(
+                "its invite was revoked meanwhile; ask the site to use a new one".into(),
+            ));
+        }
+        let manifest = View::decode(pending.manifest.as_bytes())
+            .map_err(|e| WriteError::Invalid(e.to_string()))?;
+        invite.used_by.push((*site, session.now));
+        let (role, circles) = (invite.role, invite.circles.clone());
+        self.keep_invite(invite, session);
+        session.changes.delete_pending(site);
+        self.desk.pending.remove(site);
+        if !pending.addresses.is_empty() {
+            session.changes.put_addresses(site, &pending.addresses);
+        }
+        self.act(
+            &Act::Admit {
+                site: *site,
+                name: pending.name,
+                role,
+                manifest,
+            },
+            session,
+        )?;
+        for name in circles {
+            // A circle that was renamed or removed since takes nobody in.
+            if self.desk.circle_by_name(&name).is_ok() {
+                self.add_to_circle(&name, [*site].into(), session)?;
+            }
+        }
+        session.all_dirty = true;
+        Ok(())
+    }
+
+    fn must_be_partners(&self, sites: &BTreeSet<SiteId>) -> Result<(), WriteError> {
+        for site in sites {
+            if *site == self.setup.site {
+                return Err(WriteError::Invalid(
+                    "this site itself cannot be in its own circle".into(),
+                ));
+            }
+            if self.desk.membership.member(site).is_none() {
+                return Err(WriteError::NotFound(format!(
+                    "{site} is not a member of the mesh"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn pairwise(&self, mesh: &MeshId, to: &SiteId) -> Result<CircleId, WriteError> {
+        let member = self
+            .desk
+            .membership
+            .member(to)
+            .ok_or_else(|| WriteError::NotFound(format!("{to} is not a member of the mesh")))?;
+        Ok(pairwise_circle(
+            &self.setup.keys,
+            &member.keys.current().boxed,
+            mesh,
+            &self.setup.site,
+            to,
+        ))
+    }
+
+    /// Signs a membership act; the members that follow from it count for everything after it.
+    fn act(&mut self, act: &Act, session: &mut Session) -> Result<(), WriteError> {
+        let item = Item {
+            kind: Kind::Membership,
+            id: ObjectId::from_random(bytes()),
+            rev: 1,
+            prev: None,
+            retired: false,
+            fields: act.write(),
+            circles: [(CircleId::MESH_WIDE, BTreeSet::new())].into(),
+        };
+        self.issue(vec![item], session)?;
+        self.desk.refresh_membership();
+        session.members_changed = true;
+        Ok(())
+    }
+
+    /// Signs what must be signed: grants first, so that a circle's records can be read where they arrive.
+    fn plan(&mut self, session: &mut Session) -> Result<(), WriteError> {
+        let Some(mesh) = self.desk.meta.mesh else {
+            return Ok(());
+        };
+        if self.desk.membership.member(&self.setup.site).is_none() && session.founded.is_none() {
+            return Ok(());
+        }
+        self.plan_grants(&mesh, session)?;
+        let today = jiff::Timestamp::now()
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .date();
+        let candidates: Vec<ObjectRef> = if session.all_dirty {
+            self.desk.objects.keys().cloned().collect()
+        } else {
+            session.dirty.iter().cloned().collect()
+        };
+        let mut items = Vec::new();
+        for key in candidates.iter().filter(|(kind, _)| *kind != Kind::Grant) {
+            let Some(object) = self.desk.objects.get(key) else {
+                continue;
+            };
+            let circles = self.audience_of(object, today);
+            items.extend(self.revision(object, circles));
+        }
+        if items.is_empty() && self.desk.head.is_some() {
+            return Ok(());
+        }
+        self.issue(items, session)
+    }
+
+    /// What each circle may see of an object today.
+    fn audience_of(
+        &self,
+        object: &LocalObject,
+        today: jiff::civil::Date,
+    ) -> BTreeMap<CircleId, BTreeSet<String>> {
+        let seen = Object {
+            kind: &object.kind,
+            id: &object.id,
+            fields: &object.fields,
+        };
+        self.desk
+            .circles
+            .values()
+            .filter_map(|circle| Some((circle.id, permits(circle, seen, today).slots()?.clone())))
+            .collect()
+    }
+
+    /// The next revision of an object, if what it says or who sees it has changed. A circle that saw it and no longer
+    /// may gets the new revision with nothing opened, so that what it holds is superseded.
+    fn revision(
+        &self,
+        object: &LocalObject,
+        mut circles: BTreeMap<CircleId, BTreeSet<String>>,
+    ) -> Option<Item> {
+        let issue = self.desk.issues.get(&(object.kind.clone(), object.id));
+        let content = content_of(object);
+        let shown: BTreeMap<CircleId, BTreeSet<String>> = issue
+            .map(|i| {
+                i.circles
+                    .iter()
+                    .filter(|(_, s)| !s.is_empty())
+                    .map(|(c, s)| (*c, s.clone()))
+                    .collect()
+            })
+            .unwrap_or_default();
+        let unchanged = match issue {
+            Some(issue) => issue.content == Some(content) && shown == circles,
+            None => circles.is_empty() || object.retired,
+        };
+        if unchanged || (circles.is_empty() && shown.is_empty()) {
+            return None;
+        }
+        for circle in shown.into_keys() {
+            circles.entry(circle).or_default();
+        }
+        Some(Item {
+            kind: object.kind.clone(),
+            id: object.id,
+            rev: issue.map_or(1, |i| i.rev + 1),
+            prev: issue.and_then(|i| i.core),
+            retired: object.retired,
+            fields: object.fields.clone(),
+            circles,
+        })
+    }
+
+    /// Gives every member of a group circle its epoch key, once for each epoch, in the pairwise circle.
+    fn plan_grants(&mut self, mesh: &MeshId, session: &mut Session) -> Result<(), WriteError> {
+        let mut items = Vec::new();
+        let circles: Vec<Circle> = self.desk.circles.values().cloned().collect();
+        for circle in circles {
+            let Audience::Group { members } = &circle.audience else {
+                continue;
+            };
+            let Some(mut secret) = self.desk.secrets.get(&circle.id).cloned() else {
+                continue;
+            };
+            let new: Vec<SiteId> = members.difference(&secret.granted).copied().collect();
+            if new.is_empty() {
+                continue;
+            }
+            for to in new {
+                let pairwise = self.pairwise(mesh, &to)?;
+                let object = self.grant(&circle, &secret, &to, session.now);
+                let slots = Kind::Grant
+                    .slots()
+                    .iter()
+                    .map(|s| (*s).to_owned())
+                    .collect();
+                let circles = [(pairwise, slots)].into();
+                items.extend(self.revision(&object, circles));
+                self.keep_object(object, session);
+                secret.granted.insert(to);
+            }
+            session.changes.put_circle_secret(&circle.id, &secret);
+            self.desk.secrets.insert(circle.id, secret);
+        }
+        if items.is_empty() {
+            Ok(())
+        } else {
+            self.issue(items, session)
+        }
+    }
+
+    fn grant(&self, circle: &Circle, secret: &CircleSecret, to: &SiteId, now: u64) -> LocalObject {
+        let key = format!("{}/{}", circle.id.hex(), to.hex());
+        let id = self
+            .desk
+            .object_by_key(&Kind::Grant, &key)
+            .map_or_else(|| ObjectId::from_random(bytes()), |o| o.id);
+        let kinds: BTreeSet<String> = circle
+            .rules
+            .iter()
+            .flat_map(|r| &r.kinds)
+            .map(ToString::to_string)
+            .collect();
+        let select = (!kinds.is_empty()).then(|| kinds.into_iter().collect::<Vec<_>>().join(", "));
+        let fields = Grant {
+            circle: Slot::Known(circle.id),
+            to: Slot::Known(*to),
+            epoch: Slot::Known(secret.epoch),
+            key: Slot::Known(secret.key.clone()),
+            select: select.into(),
+            slots: Slot::Unknown,
+            purpose: circle.purpose.clone().into(),
+            until: circle.until.into(),
+            on_end: Slot::Known(OnEnd::Grey),
+        }
+        .write();
+        LocalObject {
+            kind: Kind::Grant,
+            id,
+            key,
+            fields,
+            retired: false,
+            updated: now,
+        }
+    }
+
+    /// Signs and appends; everything that follows from it goes into the session.
+    fn issue(&mut self, items: Vec<Item>, session: &mut Session) -> Result<(), WriteError> {
+        let mesh = self.desk.mesh()?;
+        let seals = self.seals(&mesh);
+        let author = Author {
+            mesh,
+            site: self.setup.site,
+            keys: &self.setup.keys,
+            manifest: &self.setup.manifest,
+        };
+        let issuance = author
+            .issue(
+                self.desk.head.as_ref(),
+                &mut self.desk.tails,
+                &seals,
+                items,
+                session.now,
+                &mut random(),
+            )
+            .map_err(|e| WriteError::Invalid(e.to_string()))?;
+        self.keep_issuance(issuance, session)
+    }
+
+    fn keep_issuance(
+        &mut self,
+        issuance: Issuance,
+        session: &mut Session,
+    ) -> Result<(), WriteError> {
+        let site = self.setup.site;
+        let (history, _) = KeyHistory::from_manifest(&self.setup.manifest)
+            .map_err(|e| WriteError::Invalid(e.to_string()))?;
+        session.changes.put_head(&site, &issuance.head);
+        for (level, index, hash) in &issuance.nodes {
+            session.changes.put_node(&site, *level, *index, hash);
+        }
+        for publication in &issuance.publications {
+            session.changes.put_publication(
+                &site,
+                publication.from(),
+                publication.bytes(),
+                session.now,
+            );
+            session.publications.push(publication.bytes().to_vec());
+        }
+        for signed in issuance.records {
+            // What we sign goes through the same check as what others sign.
+            let verified = history.verify(signed.archive.clone()).map_err(|e| {
+                WriteError::Invalid(format!("own record {} does not verify: {e}", signed.seq))
+            })?;
+            let claims = verified.claims();
+            session
+                .changes
+                .put_record(&site, signed.seq, &signed.archive, session.now);
+            session
+                .changes
+                .put_current(&site, &claims.kind, &claims.id, signed.seq);
+            if claims.kind.is_plain() {
+                session.changes.put_membership(&site, signed.seq);
+                self.desk.note_membership(&signed.archive);
+            }
+            for (circle, feed_seq, slots) in &signed.feeds {
+                let entry = FeedEntry {
+                    feed_seq: *feed_seq,
+                    seq: signed.seq,
+                    slots: slots.clone(),
+                };
+                session.changes.put_feed_entry(circle, &entry);
+            }
+            let key = (claims.kind.clone(), claims.id);
+            if let Some(object) = self.desk.objects.get(&key) {
+                let issue = Issue {
+                    seq: signed.seq,
+                    rev: claims.rev,
+                    core: Some(verified.core_digest()),
+                    content: Some(content_of(object)),
+                    circles: signed
+                        .feeds
+                        .iter()
+                        .map(|(c, _, s)| (*c, s.clone()))
+                        .collect(),
+                };
+                session.changes.put_issue(&key.0, &key.1, &issue);
+                self.desk.issues.insert(key.clone(), issue);
+            }
+            session
+                .applied
+                .issued
+                .push((signed.seq, key.0, key.1, signed.feeds.len()));
+            session.told.index.push(verified);
+        }
+        self.desk.head = Some(issuance.head);
+        Ok(())
+    }
+
+    /// How each circle's members read.
+    fn seals(&self, mesh: &MeshId) -> BTreeMap<CircleId, Seal> {
+        let mut seals: BTreeMap<CircleId, Seal> = [(CircleId::MESH_WIDE, Seal::Plain)].into();
+        for (id, secret) in &self.desk.secrets {
+            if let Some(key) = from_hex(&secret.key).and_then(|k| k.try_into().ok()) {
+                seals.insert(*id, Seal::Group(secret.epoch, EpochKey(key)));
+            }
+        }
+        for member in self
+            .desk
+            .membership
+            .members()
+            .filter(|m| m.site != self.setup.site)
+        {
+            let boxed = member.keys.current().boxed;
+            let id = pairwise_circle(
+                &self.setup.keys,
+                &boxed,
+                mesh,
+                &self.setup.site,
+                &member.site,
+            );
+            seals.insert(id, Seal::Pairwise(boxed));
+        }
+        seals
+    }
+}
+
+/// What an object says, to see whether it says something new.
+fn content_of(object: &LocalObject) -> Digest {
+    let mut text = serde_json::to_vec(&object.fields).unwrap_or_default();
+    text.push(u8::from(object.retired));
+    Digest::of(&text)
+}
+
+fn named(name: &str, what: &str) -> Result<String, WriteError> {
+    let name = name.trim();
+    let good = !name.is_empty()
+        && name.chars().count() <= limits::NAME_CHARS_MAX
+        && !name.chars().any(char::is_control);
+    good.then(|| name.to_owned()).ok_or_else(|| {
+        WriteError::Invalid(format!(
+            "the name of a {what} has 1 to {} characters on one line",
+            limits::NAME_CHARS_MAX
+        ))
+    })
+}
+
+fn secret_bytes(hex: &str) -> Result<[u8; 16], WriteError> {
+    from_hex(hex)
+        .and_then(|b| b.try_into().ok())
+        .ok_or_else(|| WriteError::Invalid("the invite's secret cannot be read".into()))
+}
+
+fn bytes<const N: usize>() -> [u8; N] {
+    let mut out = [0; N];
+    random().fill_bytes(&mut out);
+    out
+}
