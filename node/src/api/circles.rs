@@ -1,0 +1,83 @@
+//! Circles, preview, explanation.
+
+use axum::{
+    Json, Router,
+    extract::State,
+    routing::{get, post},
+};
+use serde::Deserialize;
+
+use super::{
+    Api,
+    extract::{Body, Params, Segments},
+    view::{Answer, Circle, CircleChange, CirclePut, Explain, List, Members, Preview, Problem},
+};
+
+type One<T> = Result<Json<Answer<T>>, Problem>;
+
+pub(super) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/api/v1/circles", get(circles))
+        .route("/api/v1/circles/{name}", get(circle).put(put_circle))
+        .route("/api/v1/circles/{name}/members", post(add_members))
+        .route("/api/v1/preview", get(preview))
+        .route("/api/v1/explain", get(explain))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct As {
+    r#as: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    partner: String,
+    object: String,
+}
+
+async fn circles(State(api): State<Api>) -> Result<Json<List<Circle>>, Problem> {
+    Ok(Json(api.ask(async |service| service.circles()).await?))
+}
+
+async fn circle(State(api): State<Api>, Segments(name): Segments<String>) -> One<Circle> {
+    let circle = api.ask(async move |service| service.circle(&name)).await?;
+    Ok(Json(Answer::new(circle)))
+}
+
+async fn put_circle(
+    State(api): State<Api>,
+    Segments(name): Segments<String>,
+    Body(put): Body<CirclePut>,
+) -> One<CircleChange> {
+    let change = api
+        .ask(async move |service| service.put_circle(&name, put).await)
+        .await?;
+    Ok(Json(Answer::new(change)))
+}
+
+async fn add_members(
+    State(api): State<Api>,
+    Segments(name): Segments<String>,
+    Body(add): Body<Members>,
+) -> One<CircleChange> {
+    let change = api
+        .ask(async move |service| service.add_to_circle(&name, add).await)
+        .await?;
+    Ok(Json(Answer::new(change)))
+}
+
+async fn preview(State(api): State<Api>, Params(who): Params<As>) -> One<Preview> {
+    let preview = api
+        .ask(async move |service| service.preview(&who.r#as))
+        .await?;
+    Ok(Json(Answer::new(preview)))
+}
+
+async fn explain(State(api): State<Api>, Params(asked): Params<Question>) -> One<Explain> {
+    let explain = api
+        .ask(async move |service| service.explain(&asked.partner, &asked.object))
+        .await?;
+    Ok(Json(Answer::new(explain)))
+}

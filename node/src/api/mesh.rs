@@ -1,0 +1,109 @@
+//! Status, invites, joining, partners.
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::StatusCode,
+    routing::{get, post},
+};
+
+use super::{
+    Api,
+    extract::{Body, Segments},
+    view::{
+        Answer, Invite, InviteCreated, InviteRequest, JoinRequest, JoinState, List, Partner,
+        Pending, Problem, Status,
+    },
+};
+
+type One<T> = Result<Json<Answer<T>>, Problem>;
+type Many<T> = Result<Json<List<T>>, Problem>;
+
+pub(super) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/invites", get(invites).post(create_invite))
+        .route("/api/v1/invites/{id}", get(invite))
+        .route("/api/v1/invites/{id}/revoke", post(revoke_invite))
+        .route("/api/v1/join", get(join_state).post(join))
+        .route("/api/v1/partners", get(partners))
+        .route("/api/v1/partners/{who}", get(partner))
+        .route("/api/v1/pending", get(pending))
+        .route("/api/v1/pending/{who}/approve", post(approve))
+        .route("/api/v1/pending/{who}/refuse", post(refuse))
+}
+
+async fn status(State(api): State<Api>) -> One<Status> {
+    let status = api.ask(async |service| service.status()).await?;
+    Ok(Json(Answer::new(status)))
+}
+
+async fn invites(State(api): State<Api>) -> Many<Invite> {
+    Ok(Json(api.ask(async |service| service.invites()).await?))
+}
+
+async fn invite(State(api): State<Api>, Segments(id): Segments<String>) -> One<Invite> {
+    let invite = api.ask(async move |service| service.invite(&id)).await?;
+    Ok(Json(Answer::new(invite)))
+}
+
+async fn create_invite(
+    State(api): State<Api>,
+    Body(asked): Body<InviteRequest>,
+) -> Result<(StatusCode, Json<Answer<InviteCreated>>), Problem> {
+    let made = api
+        .ask(async move |service| service.create_invite(asked).await)
+        .await?;
+    Ok((StatusCode::CREATED, Json(Answer::new(made))))
+}
+
+async fn revoke_invite(State(api): State<Api>, Segments(id): Segments<String>) -> One<Invite> {
+    let invite = api
+        .ask(async move |service| service.revoke_invite(&id).await)
+        .await?;
+    Ok(Json(Answer::new(invite)))
+}
+
+async fn join_state(State(api): State<Api>) -> One<JoinState> {
+    let state = api.ask(async |service| service.join_state()).await?;
+    Ok(Json(Answer::new(state)))
+}
+
+async fn join(
+    State(api): State<Api>,
+    Body(asked): Body<JoinRequest>,
+) -> Result<(StatusCode, Json<Answer<JoinState>>), Problem> {
+    let state = api
+        .ask(async move |service| service.join(&asked.ticket).await)
+        .await?;
+    Ok((StatusCode::ACCEPTED, Json(Answer::new(state))))
+}
+
+async fn partners(State(api): State<Api>) -> Many<Partner> {
+    Ok(Json(api.ask(async |service| service.partners()).await?))
+}
+
+async fn partner(State(api): State<Api>, Segments(who): Segments<String>) -> One<Partner> {
+    let partner = api
+        .ask(async move |service| service.partner_row(&who))
+        .await?;
+    Ok(Json(Answer::new(partner)))
+}
+
+async fn pending(State(api): State<Api>) -> Many<Pending> {
+    Ok(Json(api.ask(async |service| service.pending()).await?))
+}
+
+async fn approve(State(api): State<Api>, Segments(who): Segments<String>) -> One<Partner> {
+    let partner = api
+        .ask(async move |service| service.approve(&who).await)
+        .await?;
+    Ok(Json(Answer::new(partner)))
+}
+
+async fn refuse(State(api): State<Api>, Segments(who): Segments<String>) -> One<Pending> {
+    let pending = api
+        .ask(async move |service| service.refuse(&who).await)
+        .await?;
+    Ok(Json(Answer::new(pending)))
+}
