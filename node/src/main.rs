@@ -1,0 +1,20 @@
+//! `fmesh`: one factory's node, and the commands that speak to it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match fmesh::cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(code) => return ExitCode::from(code),
+    };
+    let mut runtime = if cli.runs_a_node() {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let code = match runtime.enable_all().build() {
+        Ok(runtime) => runtime.block_on(cli.run()),
+        Err(error) => fmesh::cli::no_runtime(&error),
+    };
+    ExitCode::from(code)
+}
