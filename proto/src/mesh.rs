@@ -317,7 +317,12 @@ struct Log {
 /// How far we have a feed.
 #[derive(Debug, Clone, Default)]
 struct Feed {
+    /// On disk.
     position: u64,
+    /// Given to the writer, in order; what is asked for next comes after it. Behind `position` when gossip was faster.
+    given: u64,
+    /// Pages that the writer has and has not reported.
+    writing: u32,
     /// Newest position that its issuer announced; `position + 1` when we only know that there is more.
     tail: u64,
     fetching: bool,
@@ -369,7 +374,8 @@ enum Work {
     Gossip,
     /// Of this log, from this peer.
     Log(SiteId, SiteId),
-    Feed(SiteId, CircleId),
+    /// A page that ends at this position.
+    Feed(SiteId, CircleId, u64),
     /// From this peer.
     Membership(SiteId),
 }
@@ -387,6 +393,10 @@ const STABLE_MS: u64 = 5_000;
 /// First wait after a call that failed; each further failure in a row doubles it, [`DOUBLINGS_MAX`] times at most.
 const RETRY_MS: u64 = 1_000;
 const DOUBLINGS_MAX: u32 = 5;
+/// Pages of one feed that are asked for while others are on their way to the disk...
+const PAGES_AHEAD: u32 = 8;
+/// ... as long as no more works than these are unfinished in all; beyond it each feed has one page on its way.
+const WORKS_AHEAD_MAX: usize = 64;
 /// Feeds of one issuer that are followed; its heads cannot make us remember more.
 const FEEDS_PER_ISSUER_MAX: usize = 256;
 /// Heads are not asked of one peer more often, unless it reconnects.
@@ -723,6 +733,13 @@ pub fn heads_digest(heads: impl Iterator<Item = (SiteId, u64, Digest)>) -> Diges
         bytes.extend_from_slice(root.as_bytes());
     }
     Digest::of(&bytes)
+}
+
+impl Feed {
+    /// What is asked for next comes after this.
+    fn end(&self) -> u64 {
+        self.given.max(self.position)
+    }
 }
 
 impl Peer {

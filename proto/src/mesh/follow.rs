@@ -468,6 +468,12 @@ impl Reader<'_> {
             refused: std::mem::take(&mut opened.refused),
             ..Taken::default()
         };
+        if let (Some(issuer), Some((circle, after))) = (opened.site, opened.feed)
+            && after > ledger.feed_position(&issuer, &circle)?
+        {
+            // The page before this one was not taken to its end; both come again, in order.
+            return Ok(taken);
+        }
         let new_leaves: BTreeMap<u64, Digest> = opened
             .nodes
             .iter()

@@ -4,8 +4,8 @@ use prost::Message as _;
 
 use super::{
     CALLS_PER_PEER, Call, FEEDS_PER_ISSUER_MAX, GOSSIP_WORK_MAX, Incoming, Mesh, Output,
-    PUBLICATIONS_BURST, PUBLICATIONS_PER_SECOND, Peer, Progress, RETRY_MS, Verdict, Work, pause,
-    wrap,
+    PAGES_AHEAD, PUBLICATIONS_BURST, PUBLICATIONS_PER_SECOND, Peer, Progress, RETRY_MS, Verdict,
+    WORKS_AHEAD_MAX, Work, pause, wrap,
 };
 use crate::{
     id::{CircleId, Digest, SiteId},
@@ -162,14 +162,20 @@ impl Mesh {
         }
     }
 
-    /// For each feed with more for us: ask its issuer, if connected.
+    /// For each feed with more for us: ask its issuer, if connected. The next pages are asked for while the writer is
+    /// busy with those before; only what is on disk is acknowledged.
     pub(super) fn pull_feeds(&mut self) {
-        let wanted: Vec<(SiteId, CircleId, u64)> = self
+        let pages = match self.works.len() < WORKS_AHEAD_MAX {
+            true => PAGES_AHEAD,
+            false => 1,
+        };
+        let wanted: Vec<(SiteId, CircleId, u64, u64)> = self
             .feeds
             .iter()
             .filter(|((issuer, _), feed)| {
-                feed.tail > feed.position
+                feed.tail > feed.end()
                     && !feed.fetching
+                    && feed.writing < pages
                     && feed.not_before <= self.now
                     && self.is_connected(issuer)
                     // Records are checked against leaf hashes: the log comes first.
@@ -180,9 +186,9 @@ impl Mesh {
                             && log.claims.get(issuer).is_none_or(|size| *size <= log.size)
                     })
             })
-            .map(|((issuer, circle), feed)| (*issuer, *circle, feed.position))
+            .map(|((issuer, circle), feed)| (*issuer, *circle, feed.end(), feed.position))
             .collect();
-        for (issuer, circle, after) in wanted {
+        for (issuer, circle, after, held) in wanted {
             if self.open_calls(&issuer) >= CALLS_PER_PEER {
                 continue;
             }
@@ -195,6 +201,7 @@ impl Mesh {
                 wire::request::What::Feed(wire::FeedRequest {
                     circle: circle.0.to_vec(),
                     after,
+                    held,
                 }),
             );
         }
@@ -431,16 +438,23 @@ impl Mesh {
         let Some(feed) = self.feeds.get_mut(&(issuer, circle)) else {
             return;
         };
+        feed.fetching = false;
         feed.tail = page.last.max(feed.position);
+        if after > feed.end() {
+            // A page before this one was not taken: it comes again first.
+            return;
+        }
         if asked == 0 || views.len() != asked {
-            feed.fetching = false;
-            if feed.tail > feed.position {
+            if feed.tail > feed.end() {
                 self.missed(issuer, circle);
             }
             return;
         }
+        let end = after.saturating_add(asked as u64);
+        feed.given = feed.given.max(end);
+        feed.writing += 1;
         self.take(
-            Work::Feed(issuer, circle),
+            Work::Feed(issuer, circle, end),
             Incoming::Feed {
                 issuer,
                 circle,
@@ -448,6 +462,29 @@ impl Mesh {
                 views,
             },
         );
+    }
+
+    /// A page is on disk up to where it ends, or what is missing of it is asked for again, and all after it.
+    fn on_page_taken(&mut self, issuer: SiteId, circle: CircleId, end: u64, progress: &Progress) {
+        let feed = self.feeds.entry((issuer, circle)).or_default();
+        feed.writing = feed.writing.saturating_sub(1);
+        let reached = progress
+            .feeds
+            .iter()
+            .filter(|(i, c, _)| *i == issuer && *c == circle)
+            .map(|(_, _, position)| *position)
+            .max();
+        if reached.is_some_and(|position| position > feed.position) {
+            feed.misses = 0;
+        }
+        let position = feed.position.max(reached.unwrap_or(0));
+        if position >= end || feed.given <= position {
+            return;
+        }
+        feed.given = position;
+        if position == feed.position {
+            self.missed(issuer, circle);
+        }
     }
 
     /// Bounded decoding of a list of views; a peer that sends other things is blamed and gives nothing.
@@ -556,18 +593,8 @@ impl Mesh {
                     peer.failures = 0;
                 }
             }
-            Some(Work::Feed(issuer, circle)) => {
-                let feed = self.feeds.entry((issuer, circle)).or_default();
-                feed.fetching = false;
-                let moved = progress
-                    .feeds
-                    .iter()
-                    .any(|(i, c, p)| *i == issuer && *c == circle && *p > feed.position);
-                if moved {
-                    feed.misses = 0;
-                } else {
-                    self.missed(issuer, circle);
-                }
+            Some(Work::Feed(issuer, circle, end)) => {
+                self.on_page_taken(issuer, circle, end, &progress);
             }
             // Whose members we did not know may have told us of logs that we did not know.
             Some(Work::Membership(from)) => self.want_heads(&from),

@@ -44,7 +44,7 @@ impl Mesh {
             }
             Some(wire::request::What::Feed(ask)) => {
                 CircleId::from_slice(&ask.circle).map(|circle| {
-                    self.acknowledge(from, circle, ask.after);
+                    self.acknowledge(from, circle, ask.held);
                     Ask::Feed {
                         circle,
                         after: ask.after,

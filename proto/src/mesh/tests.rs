@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng as _;
 
 use super::{
+    follow::Reader,
     issue::{Author, Item},
     *,
 };
@@ -350,6 +351,112 @@ fn a_feed_answer_counts_from_where_it_was_asked() {
         _ => None,
     });
     assert_eq!(taken, Some(5));
+}
+
+#[test]
+fn pages_are_asked_for_ahead_of_the_disk_and_again_when_one_was_not_taken() {
+    let mut pair = Pair::met();
+    let circle = CircleId([8; 16]);
+    pair.pass(60_000);
+    pair.heads(0, &[(circle, 9)]);
+    let known = Progress {
+        heads: vec![(pair.b, 2, Digest([0; 32]))],
+        feeds: vec![(pair.b, circle, 5)],
+        ..Progress::default()
+    };
+    pair.input(Input::Taken(known));
+    // The log is known now, so the pages come: two of one record each, the second before the first is on disk.
+    let mut works = Vec::new();
+    for after in [5, 6] {
+        let calls = pair.calls();
+        let of_circle = |what: &request::What| match what {
+            request::What::Feed(ask) if ask.circle == circle.0 => Some((ask.after, ask.held)),
+            _ => None,
+        };
+        let (id, asked) = calls
+            .iter()
+            .find_map(|(id, what)| Some((*id, of_circle(what)?)))
+            .expect("a feed call");
+        assert_eq!(asked, (after, 5), "only what is on disk is acknowledged");
+        let page = wire::FeedResponse {
+            view: vec![pair.b_manifest.encode().into_bytes()],
+            last: 7,
+        };
+        pair.response(id, Some(response::What::Feed(page)));
+        let taken = pair.mesh.works.iter().find(|(work, what)| {
+            matches!(what, Work::Feed(_, c, end) if *c == circle && *end == after + 1)
+                && !works.contains(*work)
+        });
+        works.push(*taken.expect("given to the writer").0);
+    }
+    pair.outputs();
+    assert_eq!(pair.mesh.behind(&pair.b), 2, "nothing is on disk yet");
+    for work in works {
+        let nothing = Progress {
+            work,
+            ..Progress::default()
+        };
+        pair.input(Input::Taken(nothing));
+    }
+    pair.pass(pause(1));
+    let again = pair.calls().into_iter().find_map(|(_, what)| match what {
+        request::What::Feed(ask) if ask.circle == circle.0 => Some(ask.after),
+        _ => None,
+    });
+    assert_eq!(again, Some(5));
+}
+
+#[test]
+fn a_page_of_a_feed_waits_for_the_one_before_it() {
+    let pair = Pair::new();
+    let reader = Reader {
+        me: pair.mesh.me,
+        mesh: pair.id,
+        keys: &pair.b_keys,
+        membership: &pair.mesh.membership,
+    };
+    let page = |after: u64| Incoming::Feed {
+        issuer: pair.b,
+        circle: CircleId([8; 16]),
+        after,
+        views: vec![pair.b_manifest.clone()],
+    };
+    let taken = |after: u64| reader.take(page(after), &[], &AtFour).unwrap();
+    assert!(taken(5).is_empty(), "4 is on disk, 5 is not");
+    assert_eq!(taken(4).refused.len(), 1, "this one is looked at");
+}
+
+/// A store that has every feed up to position 4, and nothing else.
+struct AtFour;
+
+impl follow::Ledger for AtFour {
+    type Error = std::convert::Infallible;
+    fn head(&self, _: &SiteId) -> Result<Option<follow::Head>, Self::Error> {
+        Ok(None)
+    }
+    fn leaf(&self, _: &SiteId, _: u64) -> Result<Option<Digest>, Self::Error> {
+        Ok(None)
+    }
+    fn held(&self, _: &SiteId, _: u64) -> Result<Option<Digest>, Self::Error> {
+        Ok(None)
+    }
+    fn current(&self, _: &SiteId, _: &Kind, _: &ObjectId) -> Result<Option<u64>, Self::Error> {
+        Ok(None)
+    }
+    fn feed_position(&self, _: &SiteId, _: &CircleId) -> Result<u64, Self::Error> {
+        Ok(4)
+    }
+    fn epoch_key(
+        &self,
+        _: &SiteId,
+        _: &CircleId,
+        _: u64,
+    ) -> Result<Option<crate::circle::EpochKey>, Self::Error> {
+        Ok(None)
+    }
+    fn is_granted(&self, _: &SiteId, _: &CircleId) -> Result<bool, Self::Error> {
+        Ok(false)
+    }
 }
 
 #[test]

@@ -105,6 +105,14 @@ impl Issued {
         }
     }
 
+    /// What its slots say; nothing for plain kinds, whose bodies are in the core.
+    pub fn fields(&self) -> Result<Fields, RecordError> {
+        self.slots
+            .iter()
+            .map(|(name, disclosure)| Ok((name.clone(), disclosure.open()?)))
+            .collect()
+    }
+
     /// Back from the archive form (bytes that this node wrote before).
     pub fn from_full_view(view: &View) -> Result<Self, RecordError> {
         let (_, payload) = payload::decode(&view.core)?;

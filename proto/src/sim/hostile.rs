@@ -74,6 +74,7 @@ impl Sim {
             3 => What::Feed(wire::FeedRequest {
                 circle: self.some_circle(0, which / 8),
                 after: position,
+                held: position / 2,
             }),
             _ => What::Membership(wire::MembershipRequest {}),
         };
