@@ -3,7 +3,9 @@
 //! Ground state is what was signed: views of records, publications, checkpoints, tree nodes. Private
 //! state is what the operator entered: objects, circles, invites. Everything else is derived from the two.
 //! Reading is open to all through this handle; writing goes through [`Store::commit`], which only `writer`
-//! calls: one atomic batch, then flush, then return.
+//! calls: one atomic batch, then flush, then return. What others sent goes in by [`Store::write`], several batches to one
+//! [`Store::flush`]. A batch can be read before it is on disk; whoever reads what will leave the site holds
+//! [`Store::settled`] meanwhile, so that no partner ever sees what a crash could make us forget.
 //!
 //! # Layout
 //!
@@ -53,7 +55,7 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
 };
 
 use self::{acknowledged::Acknowledged, keys::Table, read::decoded};
@@ -152,6 +154,8 @@ pub struct Store {
     db: sled::Db,
     /// Held while a commit reads what it is about to replace.
     writing: Arc<Mutex<Acknowledged>>,
+    /// Held by a commit of our own doing until it is on disk.
+    settled: Arc<RwLock<()>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -190,6 +194,7 @@ impl Store {
         let store = Self {
             db,
             writing: Arc::new(Mutex::new(acknowledged)),
+            settled: Arc::default(),
         };
         let found = store.read(&[Table::Schema as u8], "schema", |value| {
             value.try_into().map(u32::from_be_bytes).ok()
@@ -203,7 +208,10 @@ impl Store {
                         "{shown} holds {held} commits, but {told} were acknowledged: its end was lost"
                     ))),
                     held => {
-                        store.acknowledged().commits = held;
+                        let mut acknowledged = store.acknowledged();
+                        acknowledged.commits = held;
+                        acknowledged.written = held;
+                        drop(acknowledged);
                         Ok(store)
                     }
                 }
@@ -228,13 +236,41 @@ impl Store {
         if changes.is_empty() {
             return Ok(());
         }
+        let _unsettled = self.settled.write().unwrap_or_else(PoisonError::into_inner);
+        self.write(changes)?;
+        self.flush()
+    }
+
+    /// The same without the flush, for what others sent: it can be had again, and nobody is told before [`Self::flush`]
+    /// returns. After a crash there are the first so many of such batches, whole ones.
+    pub fn write(&self, changes: Changes) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
         let mut acknowledged = self.acknowledged();
-        let commits = acknowledged.commits + 1;
+        let written = acknowledged.written + 1;
         let mut writes = changes.stage(self)?;
-        let count = commits.to_be_bytes().to_vec();
+        let count = written.to_be_bytes().to_vec();
         writes.insert(vec![Table::Commits as u8], Some(count));
-        self.apply(writes)?;
-        acknowledged.set(commits)
+        self.batch(writes)?;
+        acknowledged.written = written;
+        Ok(())
+    }
+
+    /// Everything that was written is on disk when it returns.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        let mut acknowledged = self.acknowledged();
+        if acknowledged.commits == acknowledged.written {
+            return Ok(());
+        }
+        self.db.flush().map_err(StoreError::of)?;
+        let written = acknowledged.written;
+        acknowledged.set(written)
+    }
+
+    /// While it is held, all that the store says of our own doing is on disk. For short reads: commits wait for it.
+    pub fn settled(&self) -> RwLockReadGuard<'_, ()> {
+        self.settled.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn acknowledged(&self) -> MutexGuard<'_, Acknowledged> {
@@ -246,6 +282,15 @@ impl Store {
         &self,
         writes: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>,
     ) -> Result<(), StoreError> {
+        self.batch(writes)?;
+        self.db.flush().map_err(StoreError::of)?;
+        Ok(())
+    }
+
+    fn batch(
+        &self,
+        writes: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>,
+    ) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
         for (key, value) in writes {
             match value {
@@ -253,9 +298,7 @@ impl Store {
                 None => batch.remove(key),
             }
         }
-        self.db.apply_batch(batch).map_err(StoreError::of)?;
-        self.db.flush().map_err(StoreError::of)?;
-        Ok(())
+        self.db.apply_batch(batch).map_err(StoreError::of)
     }
 
     /// Size on disk in bytes.

@@ -2,7 +2,8 @@
 //!
 //! A job is verified, decided and committed in one atomic batch, which is flushed; only then is it
 //! answered, and only then may anything of it leave the node. One named thread, fed by a bounded channel:
-//! when it is full, callers wait.
+//! when it is full, callers wait. What others sent shares a flush while more of it waits, and the records of the next
+//! page are verified on all cores while the ones before them are written.
 //!
 //! - [`desk`]: what the operator owns (objects, circles, invites), the edits of it, and what must be signed because of them.
 //! - [`intake`]: what others sent. - [`door`]: who knocks, and our own way in.
@@ -11,7 +12,7 @@
 //! [`WriteError::Stopped`].
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, PoisonError, RwLock},
     thread,
 };
@@ -28,7 +29,7 @@ use fmesh_proto::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use self::desk::Desk;
+use self::{desk::Desk, intake::Checked};
 use crate::{
     search::Index,
     store::{Changes, Store, StoreError},
@@ -211,8 +212,12 @@ pub struct Setup {
 
 /// Jobs that may wait. A full queue makes callers wait, so partners are read no faster than the disk takes it.
 const QUEUE: usize = 64;
-/// Jobs whose commits share one wake-up of the thread.
+/// Jobs that the thread takes out of the queue at once, so that it sees what comes next.
 const BATCH: usize = 32;
+/// Records of others that may wait for one flush.
+const RECORDS_PER_FLUSH: usize = 512;
+/// Works of others that may wait for one flush.
+const WORKS_PER_FLUSH: usize = 64;
 
 enum Job {
     Edits(Vec<Edit>, oneshot::Sender<Result<Applied, WriteError>>),
@@ -272,6 +277,8 @@ impl Writer {
                     setup,
                     desk,
                     written: tx,
+                    untold: Vec::new(),
+                    ahead: None,
                 }
                 .run(rx)
             })
@@ -357,6 +364,10 @@ struct Work {
     setup: Setup,
     desk: Desk,
     written: mpsc::Sender<Written>,
+    /// Of others, written and not flushed: nobody knows of it yet. With the time of arrival.
+    untold: Vec<(Told, u64)>,
+    /// The work after those, verified already.
+    ahead: Option<Checked>,
 }
 
 /// What a job changed, told after the flush.
@@ -368,23 +379,54 @@ struct Told {
 
 impl Work {
     fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        let mut batch = Vec::with_capacity(BATCH);
-        if let Err(error) = self.job(Job::Replan) {
-            tracing::error!(%error, "the writer stops");
-            return;
+        if let Err(error) = self.all(&mut jobs) {
+            tracing::error!(%error, "the writer stops: restart the node after `fmesh store check`");
         }
-        while jobs.blocking_recv_many(&mut batch, BATCH) > 0 {
-            for job in batch.drain(..) {
-                if let Err(error) = self.job(job) {
-                    tracing::error!(%error, "the writer stops: restart the node after `fmesh store check`");
-                    return;
+    }
+
+    /// All jobs in their order, until nobody can give one; an error is of the disk.
+    fn all(&mut self, jobs: &mut mpsc::Receiver<Job>) -> Result<(), StoreError> {
+        self.job(Job::Replan)?;
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut queue = VecDeque::with_capacity(BATCH);
+        loop {
+            while queue.len() < BATCH
+                && let Ok(job) = jobs.try_recv()
+            {
+                queue.push_back(job);
+            }
+            if let Some(checked) = self.ahead.take() {
+                self.settle(checked, &mut queue)?;
+                continue;
+            }
+            match queue.pop_front() {
+                Some(Job::Take { work, incoming }) => self.intake(work, incoming, &mut queue)?,
+                Some(job) => self.job(job)?,
+                None => {
+                    self.flush()?;
+                    if jobs.blocking_recv_many(&mut batch, BATCH) == 0 {
+                        return Ok(());
+                    }
+                    queue.extend(batch.drain(..));
                 }
             }
         }
     }
 
+    /// Flushes what others sent, then tells of it.
+    fn flush(&mut self) -> Result<(), StoreError> {
+        if !self.untold.is_empty() {
+            self.setup.store.flush()?;
+            for (told, received) in std::mem::take(&mut self.untold) {
+                self.tell(told, received);
+            }
+        }
+        Ok(())
+    }
+
     /// One job; an error is of the disk and ends the thread.
     fn job(&mut self, job: Job) -> Result<(), StoreError> {
+        self.flush()?;
         match job {
             Job::Edits(edits, reply) => {
                 let result = self.edits(edits, false);
@@ -395,7 +437,7 @@ impl Work {
                 self.desk = Desk::load(&self.setup.store, &self.setup.site)?;
                 self.reply(result, reply)
             }
-            Job::Take { work, incoming } => self.intake(work, incoming),
+            Job::Take { work, incoming } => self.intake(work, incoming, &mut VecDeque::new()),
             Job::Acknowledged {
                 reader,
                 circle,
@@ -441,9 +483,15 @@ impl Work {
         fatal.map_or(Ok(()), Err)
     }
 
-    /// Commits, then tells: search, then everybody else.
+    /// Commits, then tells.
     fn commit(&self, changes: Changes, told: Told, received: u64) -> Result<(), StoreError> {
         self.setup.store.commit(changes)?;
+        self.tell(told, received);
+        Ok(())
+    }
+
+    /// Search first, then everybody else.
+    fn tell(&self, told: Told, received: u64) {
         if !told.index.is_empty() {
             let mut index = self
                 .setup
@@ -458,7 +506,6 @@ impl Work {
             // A closed channel means that the node is stopping.
             let _ = self.written.blocking_send(event);
         }
-        Ok(())
     }
 }
 

@@ -14,7 +14,7 @@ use fmesh_proto::{
     log::leaf_hash,
     membership::Membership,
     mesh::{Ask, heads_digest},
-    record::{Fields, Issued, View},
+    record::{Issued, View},
     wire,
 };
 
@@ -38,6 +38,8 @@ pub(super) struct Server {
 impl Server {
     /// The answer, or a refusal in words.
     pub(super) fn answer(&self, to: &SiteId, ask: &Ask) -> wire::Response {
+        // What a crash could make us forget is not told to anybody.
+        let _settled = self.store.settled();
         let what = match ask {
             Ask::Heads { digest } => self
                 .heads(to, digest.as_ref())
@@ -149,10 +151,9 @@ impl Server {
             .date();
         let mut view = Vec::new();
         let mut bytes = 0;
-        for entry in self
-            .store
-            .feed(circle, after, limits::FEED_BATCH_RECORDS_MAX)?
-        {
+        let entries = self.store.feed_entries(circle, after);
+        for entry in entries.take(limits::FEED_BATCH_RECORDS_MAX) {
+            let entry = entry?;
             let Some((archive, _)) = self.store.record(&self.site, entry.seq)? else {
                 break;
             };
@@ -184,23 +185,14 @@ impl Server {
         let damaged =
             |what: String| StoreError::Corrupt(format!("own record {}: {what}", entry.seq));
         let issued = Issued::from_full_view(archive).map_err(|e| damaged(e.to_string()))?;
-        let parsed = archive
-            .clone()
-            .parse()
-            .map_err(|e| damaged(e.to_string()))?
-            .from_store();
-        let claims = parsed.claims();
+        let claims = &issued.claims;
         let slots: BTreeSet<String> = match (&claims.kind, definition) {
             (Kind::Keys | Kind::Membership, _) => BTreeSet::new(),
             // A grant is in its partner's feed and in no other.
             (Kind::Grant, _) => entry.slots.clone(),
             (_, None) => BTreeSet::new(),
             (kind, Some(definition)) => {
-                let fields: Fields = parsed
-                    .fields()
-                    .iter()
-                    .filter_map(|(name, value)| Some((name.clone(), value.clone()?)))
-                    .collect();
+                let fields = issued.fields().map_err(|e| damaged(e.to_string()))?;
                 let object = Object {
                     kind,
                     id: &claims.id,

@@ -2,8 +2,8 @@
 //!
 //! sled treats whatever it cannot read at the end of its file as a write that was cut off, and drops it. That is
 //! right for a commit that nobody was told about, and wrong for one that was acknowledged. So after each
-//! flush the count of commits goes into this file, not flushed by itself: it can only be older than the tree, never
-//! newer, unless the tree lost its end.
+//! flush the count of commits before it goes into this file, not flushed by itself: it can only be older than the tree,
+//! never newer, unless the tree lost its end.
 
 use std::{
     fs::{File, OpenOptions},
@@ -17,7 +17,10 @@ use super::{StoreError, codec};
 #[derive(Debug)]
 pub(super) struct Acknowledged {
     file: File,
+    /// Commits that were flushed.
     pub(super) commits: u64,
+    /// Commits that were written, flushed or not.
+    pub(super) written: u64,
 }
 
 impl Acknowledged {
@@ -40,7 +43,11 @@ impl Acknowledged {
             bytes => codec::number(bytes)
                 .ok_or_else(|| StoreError::Corrupt(format!("{shown} is not a count of commits")))?,
         };
-        Ok(Self { file, commits })
+        Ok(Self {
+            file,
+            commits,
+            written: commits,
+        })
     }
 
     /// Eight bytes in place: a power loss leaves the old or the new count.

@@ -103,16 +103,20 @@ impl Store {
         after: u64,
         count: usize,
     ) -> Result<Vec<FeedEntry>, StoreError> {
-        let Some(next) = after.checked_add(1) else {
-            return Ok(Vec::new());
-        };
-        let first = Table::Feed.numbered(&circle.0, next);
+        self.feed_entries(circle, after).take(count).collect()
+    }
+
+    /// The same, read one by one.
+    pub fn feed_entries(
+        &self,
+        circle: &CircleId,
+        after: u64,
+    ) -> impl Iterator<Item = Result<FeedEntry, StoreError>> + use<> {
+        let first = Table::Feed.numbered(&circle.0, after.saturating_add(1));
         let last = Table::Feed.numbered(&circle.0, u64::MAX);
         decoded(self.db.range(first..=last), "feed entry", |_, value| {
             from_json(value)
         })
-        .take(count)
-        .collect()
     }
 
     /// Newest position in a feed that we issue; 0 if empty.

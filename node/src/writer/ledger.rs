@@ -1,4 +1,6 @@
-//! The store as `follow` reads it.
+//! The store as `follow` reads it, for one work.
+
+use std::cell::RefCell;
 
 use fmesh_proto::{
     circle::EpochKey,
@@ -10,19 +12,53 @@ use fmesh_proto::{
 
 use crate::store::{Store, StoreError};
 
-impl Ledger for Store {
+/// Leaf hashes that are read at once: records of one work stand near each other in their log.
+const LEAVES: u64 = 64;
+
+/// Reads the store while nothing is written to it.
+#[derive(Debug)]
+pub(super) struct Reading<'a> {
+    store: &'a Store,
+    /// Leaves that were read last: (log, first, hashes).
+    leaves: RefCell<Option<(SiteId, u64, Vec<Digest>)>>,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn new(store: &'a Store) -> Self {
+        Self {
+            store,
+            leaves: RefCell::new(None),
+        }
+    }
+}
+
+impl Ledger for Reading<'_> {
     type Error = StoreError;
 
     fn head(&self, site: &SiteId) -> Result<Option<Head>, StoreError> {
-        Self::head(self, site)
+        self.store.head(site)
     }
 
     fn leaf(&self, site: &SiteId, seq: u64) -> Result<Option<Digest>, StoreError> {
-        Ok(self.nodes(site).node(0, seq))
+        let mut leaves = self.leaves.borrow_mut();
+        let first = seq - seq % LEAVES;
+        if !leaves
+            .as_ref()
+            .is_some_and(|(of, from, _)| of == site && *from == first)
+        {
+            let read = self.store.leaf_hashes(site, first, LEAVES as usize)?;
+            *leaves = Some((*site, first, read));
+        }
+        let found = leaves
+            .as_ref()
+            .and_then(|(_, _, read)| read.get((seq - first) as usize).copied());
+        // A log whose beginning is not known has holes before it.
+        Ok(found.or_else(|| self.store.nodes(site).node(0, seq)))
     }
 
     fn held(&self, site: &SiteId, seq: u64) -> Result<Option<Digest>, StoreError> {
         Ok(self
+            .store
             .record(site, seq)?
             .map(|(view, _)| leaf_hash(view.core().as_bytes())))
     }
@@ -33,11 +69,11 @@ impl Ledger for Store {
         kind: &Kind,
         id: &ObjectId,
     ) -> Result<Option<u64>, StoreError> {
-        Self::current(self, site, kind, id)
+        self.store.current(site, kind, id)
     }
 
     fn feed_position(&self, issuer: &SiteId, circle: &CircleId) -> Result<u64, StoreError> {
-        Self::feed_position(self, issuer, circle)
+        self.store.feed_position(issuer, circle)
     }
 
     fn epoch_key(
@@ -46,10 +82,10 @@ impl Ledger for Store {
         circle: &CircleId,
         epoch: u64,
     ) -> Result<Option<EpochKey>, StoreError> {
-        Ok(Self::epoch_key(self, issuer, circle, epoch)?.map(EpochKey))
+        Ok(self.store.epoch_key(issuer, circle, epoch)?.map(EpochKey))
     }
 
     fn is_granted(&self, issuer: &SiteId, circle: &CircleId) -> Result<bool, StoreError> {
-        Self::is_granted(self, issuer, circle)
+        self.store.is_granted(issuer, circle)
     }
 }
