@@ -18,7 +18,7 @@
 //! This module does not know which key counts (`keys` does), whether the leaf is in the log (`log`
 //! does), what the slots mean (`kinds` does), or who may see them (`circle` does).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use serde_json::Value;
@@ -252,6 +252,7 @@ impl View {
             kid,
             signature,
             feeds,
+            leaf: OnceLock::new(),
             view: self,
         })
     }
@@ -266,6 +267,8 @@ pub struct Parsed {
     fields: BTreeMap<String, Option<Value>>,
     feeds: Vec<(CircleId, u64)>,
     feeds_total: usize,
+    /// Leaf hash of the core, once somebody needed it.
+    leaf: OnceLock<Digest>,
     view: View,
 }
 
@@ -302,7 +305,10 @@ impl Parsed {
             return Err(RecordError::Signature { kid: self.kid });
         }
         kinds::check(&self.claims.kind, &self.fields)?;
-        Ok(Verified(self))
+        let verified = Verified(self);
+        // Needed next, when the record is compared with its log; here other cores help.
+        let _ = verified.leaf_hash();
+        Ok(verified)
     }
 
     /// The refusal of a record by the key that its header names.
@@ -362,7 +368,8 @@ impl Verified {
     /// RFC 6962 leaf hash of the core.
     #[must_use]
     pub fn leaf_hash(&self) -> Digest {
-        crate::log::leaf_hash(self.0.view.core.as_bytes())
+        let Parsed { leaf, view, .. } = &self.0;
+        *leaf.get_or_init(|| crate::log::leaf_hash(view.core.as_bytes()))
     }
 
     /// SHA-256 of the core, as `prev` of the next revision names it.

@@ -15,7 +15,7 @@ use crate::{
     id::{CircleId, Digest, MeshId, ObjectId, SiteId},
     keys::{OperatingKeys, pairwise_circle},
     kinds::{Grant, Kind, Typed as _},
-    log::{Frontier, leaf_hash},
+    log::Frontier,
     membership::Membership,
     note::Checkpoint,
     publication::Publication,
@@ -634,7 +634,7 @@ impl Reader<'_> {
             None => ledger.leaf(&claims.iss, claims.seq)?,
         };
         Ok(match leaf {
-            Some(leaf) if leaf == leaf_hash(record.view().core().as_bytes()) => Ok(()),
+            Some(leaf) if leaf == record.leaf_hash() => Ok(()),
             Some(_) => Err(Misfit::Refused(
                 "the log holds another record at its index".into(),
             )),
