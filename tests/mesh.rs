@@ -2,7 +2,7 @@
 
 mod support;
 
-use fmesh::writer::Edit;
+use fmesh::{store::JoinPhase, writer::Edit};
 use fmesh_proto::{circle::Audience, kinds::Kind};
 use serde_json::json;
 use support::{Site, capacity, circle, group, resource, until};
@@ -172,7 +172,7 @@ async fn nobody_gets_in_without_a_ticket_and_a_person() {
     a.apply(vec![Edit::Refuse { site: c.id() }]).await;
     until("C is told", || {
         let meta = c.node().store.meta().expect("reads");
-        meta.joining.is_some_and(|j| j.state.starts_with("refused"))
+        meta.joining.is_some_and(|j| j.phase == JoinPhase::Refused)
     })
     .await;
 
@@ -182,7 +182,7 @@ async fn nobody_gets_in_without_a_ticket_and_a_person() {
     d.apply(vec![Edit::Join { ticket }]).await;
     until("D is refused or not let in at all", || {
         let meta = d.node().store.meta().expect("reads");
-        meta.joining.is_some_and(|j| j.state != "trying")
+        meta.joining.is_some_and(|j| j.answer.is_some())
     })
     .await;
     assert!(

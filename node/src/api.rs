@@ -15,6 +15,7 @@
 //! | POST | `/api/v1/invites/{id}/revoke` | | [`view::Invite`] |
 //! | GET | `/api/v1/join` | | [`view::JoinState`] |
 //! | POST | `/api/v1/join` | [`view::JoinRequest`] | 202 [`view::JoinState`] |
+//! | POST | `/api/v1/join/cancel` | | [`view::JoinState`] |
 //! | GET | `/api/v1/partners` | | list of [`view::Partner`], by name |
 //! | GET | `/api/v1/partners/{who}` | | [`view::Partner`] |
 //! | GET | `/api/v1/pending` | | list of [`view::Pending`], oldest first |

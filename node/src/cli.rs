@@ -2,7 +2,7 @@
 //!
 //! stdout is data, stderr is talk; `--json` prints what the API answered. A command that fails says what, why
 //! and what to do ([`failure`]) and ends with a documented exit code. Nothing is asked when stdin is not a terminal.
-//! Offline are `init`, `audit`, `config`, `completions`, `man`, `version` and `help`; `run` and `demo` are nodes
+//! Offline are `init`, `audit`, `config`, `store`, `completions`, `man`, `version` and `help`; `run` and `demo` are nodes
 //! themselves; everything else needs a running node. What this module does not know: the store and the network.
 
 use std::{ffi::OsString, io::Write as _, path::PathBuf, time::Duration};
@@ -33,6 +33,7 @@ mod resource;
 mod run;
 mod site;
 mod status;
+mod store;
 mod table;
 mod words;
 
@@ -156,6 +157,9 @@ enum Command {
     /// The configuration file
     #[command(subcommand)]
     Config(config::Command),
+    /// What lies on disk
+    #[command(subcommand)]
+    Store(store::Command),
     /// Completion script for a shell, on stdout
     Completions(docs::CompletionsArgs),
     /// Manual page on stdout, or all pages into a directory
@@ -271,6 +275,7 @@ impl Command {
             Self::Audit(command) => return audit::run(context, command),
             Self::Demo(args) => demo::run(args).await,
             Self::Config(command) => config::run(context, command),
+            Self::Store(command) => store::run(context, command),
             Self::Completions(args) => docs::completions(context, &args),
             Self::Man(args) => docs::man(context, &args),
             Self::Version => docs::version(context),

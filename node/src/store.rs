@@ -76,8 +76,8 @@ mod tests;
 pub use changes::Changes;
 pub use check::Finding;
 pub use model::{
-    CircleSecret, FeedEntry, Head, Invite, Issue, Joining, LocalObject, Meta, PendingJoin,
-    REFUSALS_MAX, Refusal,
+    CircleSecret, FeedEntry, Head, Invite, Issue, JoinPhase, Joining, LocalObject, Meta,
+    PendingJoin, REFUSALS_MAX, Refusal,
 };
 pub use tiles::StoredNodes;
 

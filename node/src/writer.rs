@@ -125,6 +125,8 @@ pub enum Edit {
         /// The line.
         ticket: String,
     },
+    /// Gives up joining. Refused if no ticket was given.
+    CancelJoin,
 }
 
 /// What a list of edits did, once it is on disk.

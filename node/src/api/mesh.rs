@@ -26,6 +26,7 @@ pub(super) fn routes() -> Router<Api> {
         .route("/api/v1/invites/{id}", get(invite))
         .route("/api/v1/invites/{id}/revoke", post(revoke_invite))
         .route("/api/v1/join", get(join_state).post(join))
+        .route("/api/v1/join/cancel", post(cancel_join))
         .route("/api/v1/partners", get(partners))
         .route("/api/v1/partners/{who}", get(partner))
         .route("/api/v1/pending", get(pending))
@@ -77,6 +78,11 @@ async fn join(
         .ask(async move |service| service.join(&asked.ticket).await)
         .await?;
     Ok((StatusCode::ACCEPTED, Json(Answer::new(state))))
+}
+
+async fn cancel_join(State(api): State<Api>) -> One<JoinState> {
+    let state = api.ask(async |service| service.cancel_join().await).await?;
+    Ok(Json(Answer::new(state)))
 }
 
 async fn partners(State(api): State<Api>) -> Many<Partner> {

@@ -74,13 +74,18 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let hits: Vec<Hit> = reply.items()?;
     let empty = "Nothing found. Partners answer only with what they show us: fmesh partner list; ask for less, or for more weeks.";
     context.out.table(&table(&hits, Timestamp::now()), empty)?;
+    if hits.iter().any(|hit| hit.fit == Fit::Partial) {
+        context
+            .out
+            .say("!  less free than you asked for in these weeks");
+    }
     for (i, hit) in hits
         .iter()
         .enumerate()
         .filter(|(_, hit)| !hit.unknown.is_empty())
     {
         context.out.say(&format!(
-            "{}. {}: unknown {}",
+            "?  {}. {}: unknown {}",
             i + 1,
             hit.site.name,
             list(&hit.unknown)

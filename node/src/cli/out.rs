@@ -96,6 +96,10 @@ impl Out {
     pub(crate) fn say(&self, text: &str) {
         let _ = writeln!(io::stderr(), "{}", printable_lines(text));
     }
+    /// True if talk may be coloured.
+    pub(crate) fn colors_talk(&self) -> bool {
+        self.color_talk
+    }
     /// A failure, on stderr.
     pub(crate) fn fail(&self, failure: &Failure) {
         let _ = io::stderr().write_all(failure.render(self.json, self.color_talk).as_bytes());

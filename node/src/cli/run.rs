@@ -16,7 +16,7 @@ use crate::{
 pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
     let config = Config::load(&context.place.find()?)?;
     let keystore = keystore::load(&config.data_dir)?;
-    start_log(&config.log);
+    start_log(&config.log, context.out.colors_talk());
     let shutdown = shutdown()?;
     let (name, print) = (
         config.name.clone(),
@@ -66,9 +66,10 @@ fn shutdown() -> Result<impl Future<Output = ()> + Send, Failure> {
     })
 }
 
-fn start_log(log: &Log) {
+fn start_log(log: &Log, color: bool) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&log.level))
+        .with_ansi(color)
         .with_writer(std::io::stderr);
     // a second call (a test, the demo) keeps the first log
     let _ = match log.format {

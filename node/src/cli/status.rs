@@ -7,7 +7,7 @@ use super::{
     failure::Failure,
     out::Out,
     table::{Table, extra, text},
-    words::{age, bytes, count, duration, fingerprint, fingerprint_short},
+    words::{age, bytes, count, duration, fingerprint, fingerprint_short, printable},
 };
 use crate::api::view::{Counts, JoinStep, Partner, PartnerState, Status};
 
@@ -34,7 +34,7 @@ fn head(status: &Status, out: &Out) -> String {
         for problem in &status.problems {
             text += &format!("  {}", out.alarm(&problem.what));
             if let Some(hint) = &problem.hint {
-                text += &format!("  -> {}", super::words::printable(hint));
+                text += &format!("  -> {}", printable(hint));
             }
             text.push('\n');
         }
@@ -62,9 +62,23 @@ fn head(status: &Status, out: &Out) -> String {
     text += &match (&status.mesh, status.join.step) {
         (Some(mesh), _) => format!(
             "in the mesh {} with {}, {}\n",
-            super::words::printable(mesh.name.as_deref().unwrap_or("of an unnamed founder")),
+            printable(mesh.name.as_deref().unwrap_or("of an unnamed founder")),
             count(mesh.members, "member"),
             count(mesh.admins, "admin"),
+        ),
+        (None, JoinStep::Trying) => format!(
+            "tries to join: {}\n",
+            printable(status.join.answer.as_deref().unwrap_or("no answer yet"))
+        ),
+        (None, JoinStep::Refused) => format!(
+            "was not let in: {}  -> fmesh join NEW-TICKET\n",
+            printable(
+                status
+                    .join
+                    .answer
+                    .as_deref()
+                    .unwrap_or("no reason was given")
+            )
         ),
         (None, JoinStep::Waiting) => format!(
             "waits to be let in; the inviting side compares {}\n",

@@ -624,15 +624,13 @@ impl Pilot {
 
     /// Invites, pending joins or our own way in may have changed.
     fn look_at_door(&mut self) -> Result<(), StoreError> {
-        if self.mesh_id.is_none()
-            && let Some(joining) = self.node.store.meta()?.joining
-        {
-            let refused = joining.state.starts_with("refused");
-            self.joining = Ticket::decode(&joining.ticket)
-                .ok()
-                .filter(|_| !refused)
+        if self.mesh_id.is_none() {
+            let meta = self.node.store.meta()?;
+            let joining = meta.joining.as_ref().filter(|_| meta.is_joining());
+            self.joining = joining
+                .and_then(|joining| Ticket::decode(&joining.ticket).ok())
                 .map(|ticket| (ticket.transport, ticket));
-            if joining.state == "trying" {
+            if joining.is_some_and(|joining| joining.answer.is_none()) {
                 self.join_at = Instant::now();
             }
         }

@@ -15,7 +15,7 @@ use crate::{
         self, InviteCreated, InviteRequest, InviteState, InviteUse, JoinState, JoinStep, List,
         MeshView, OwnCounts, Partner, Status, Trouble,
     },
-    store::Invite,
+    store::{Invite, JoinPhase},
     writer::Edit,
 };
 
@@ -80,7 +80,7 @@ impl Service {
         if founds && meta.joining.is_some() {
             return Err(Error::conflict(
                 "this site is on its way into another mesh, and a site is in one mesh only",
-                "wait until it is in: fmesh status",
+                "wait until it is in (fmesh status), or give that up: fmesh join --cancel",
             ));
         }
         self.check_invite_circles(&asked.circles)?;
@@ -135,20 +135,22 @@ impl Service {
     /// How far our own way into a mesh is.
     pub fn join_state(&self) -> Result<JoinState, Error> {
         let (meta, membership) = (self.node.store.meta()?, self.membership());
-        let joining = meta.joining.filter(|_| meta.mesh.is_none());
-        let ticket = joining
-            .as_ref()
-            .and_then(|joining| Ticket::decode(&joining.ticket).ok());
+        let joining = meta.joining.as_ref().filter(|_| meta.mesh.is_none());
+        let ticket = joining.and_then(|joining| Ticket::decode(&joining.ticket).ok());
         Ok(JoinState {
             step: match (&meta.mesh, &joining) {
                 (Some(_), _) => JoinStep::Member,
-                (None, Some(_)) => JoinStep::Waiting,
+                (None, Some(joining)) => match joining.phase {
+                    JoinPhase::Trying => JoinStep::Trying,
+                    JoinPhase::Waiting => JoinStep::Waiting,
+                    JoinPhase::Refused => JoinStep::Refused,
+                },
                 (None, None) => JoinStep::Alone,
             },
             mesh: meta.mesh.or(ticket.as_ref().map(|ticket| ticket.mesh)),
             inviter: ticket.map(|ticket| self.site_name(&membership, &ticket.site)),
-            since: joining.as_ref().map(|joining| view::time(joining.since)),
-            answer: joining.map(|joining| joining.state),
+            since: joining.map(|joining| view::time(joining.since)),
+            answer: joining.and_then(|joining| joining.answer.clone()),
             fingerprint: fingerprint(self.node.site.as_bytes()),
         })
     }
@@ -189,6 +191,12 @@ impl Service {
         }
         let ticket = ticket.encode();
         self.node.writer.apply(vec![Edit::Join { ticket }]).await?;
+        self.join_state()
+    }
+
+    /// Gives up joining.
+    pub async fn cancel_join(&self) -> Result<JoinState, Error> {
+        self.node.writer.apply(vec![Edit::CancelJoin]).await?;
         self.join_state()
     }
 

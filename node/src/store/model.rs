@@ -126,8 +126,22 @@ pub struct Joining {
     pub ticket: String,
     /// Unix seconds.
     pub since: u64,
-    /// Last answer, in words.
-    pub state: String,
+    /// How far.
+    pub phase: JoinPhase,
+    /// Last answer in words; `None` until there is one.
+    pub answer: Option<String>,
+}
+
+/// How far our own way into a mesh is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JoinPhase {
+    /// The inviting side has not judged the ticket: not reached yet, or too busy. Tried again.
+    Trying,
+    /// The ticket is good; a person there decides. Asked again.
+    Waiting,
+    /// The answer was no. Not asked again.
+    Refused,
 }
 
 /// Site-wide facts.
@@ -137,8 +151,18 @@ pub struct Meta {
     pub mesh: Option<MeshId>,
     /// Name of the mesh's founder, for display.
     pub mesh_name: Option<String>,
-    /// Way in, if joining.
+    /// Way in, while it is not finished, and how it ended if the answer was no.
     pub joining: Option<Joining>,
+}
+
+impl Meta {
+    /// True while a ticket may still let us in.
+    #[must_use]
+    pub fn is_joining(&self) -> bool {
+        self.joining
+            .as_ref()
+            .is_some_and(|joining| joining.phase != JoinPhase::Refused)
+    }
 }
 
 /// Most refusals that are kept, so that a partner that sends rubbish costs a bounded piece of disk; the oldest go first.

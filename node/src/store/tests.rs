@@ -187,7 +187,8 @@ fn private(changes: &mut Changes) {
         joining: Some(Joining {
             ticket: "fmesh1x".into(),
             since: 3,
-            state: "waiting".into(),
+            phase: JoinPhase::Waiting,
+            answer: Some("a person there decides".into()),
         }),
     });
     changes.put_object(&object(1, "DMU-80"));

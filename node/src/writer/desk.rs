@@ -24,8 +24,8 @@ use rand_core::Rng as _;
 
 use super::{Applied, Edit, Told, Work, WriteError, Written, random, unix_now};
 use crate::store::{
-    Changes, CircleSecret, FeedEntry, Head, Invite, Issue, LocalObject, Meta, PendingJoin, Store,
-    StoreError,
+    Changes, CircleSecret, FeedEntry, Head, Invite, Issue, JoinPhase, Joining, LocalObject, Meta,
+    PendingJoin, Store, StoreError,
 };
 
 /// Names an own object.
@@ -295,6 +295,14 @@ impl Work {
                 session.told.events.push(Written::Door);
                 Ok(())
             }
+            Edit::CancelJoin => {
+                if self.desk.meta.joining.take().is_none() {
+                    return Err(WriteError::Conflict("this site is not joining".into()));
+                }
+                session.changes.put_meta(&self.desk.meta);
+                session.told.events.push(Written::Door);
+                Ok(())
+            }
             Edit::Join { ticket } => {
                 if self.desk.meta.mesh.is_some() {
                     return Err(WriteError::Conflict(
@@ -308,10 +316,11 @@ impl Work {
                         "this ticket was made by this very site".into(),
                     ));
                 }
-                self.desk.meta.joining = Some(crate::store::Joining {
+                self.desk.meta.joining = Some(Joining {
                     ticket: decoded.encode(),
                     since: session.now,
-                    state: "trying".into(),
+                    phase: JoinPhase::Trying,
+                    answer: None,
                 });
                 session.changes.put_meta(&self.desk.meta);
                 session.told.events.push(Written::Door);
@@ -326,15 +335,16 @@ impl Work {
                 "this site is in a mesh already; a log belongs to one mesh".into(),
             ));
         }
-        if self.desk.meta.joining.is_some() {
+        if self.desk.meta.is_joining() {
             return Err(WriteError::Conflict(
-                "this site is joining a mesh; a log belongs to one mesh".into(),
+                "this site is joining a mesh, and a log belongs to one mesh; fmesh join --cancel gives that up".into(),
             ));
         }
         let nonce = bytes();
         let mesh = MeshId::found(&self.setup.site, &nonce);
         self.desk.meta.mesh = Some(mesh);
         self.desk.meta.mesh_name = Some(name.clone());
+        self.desk.meta.joining = None;
         session.changes.put_meta(&self.desk.meta);
         session.applied.mesh = Some(mesh);
         session.founded = Some(mesh);

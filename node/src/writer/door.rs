@@ -12,7 +12,7 @@ use fmesh_proto::{
 };
 
 use super::{Edit, Told, Work, WriteError, Written, unix_now};
-use crate::store::{Changes, Invite, PendingJoin, StoreError};
+use crate::store::{Changes, Invite, JoinPhase, Joining, PendingJoin, StoreError};
 
 /// A joiner that waits for a person asks again after this.
 const RETRY_SECONDS: u32 = 2;
@@ -151,40 +151,44 @@ impl Work {
         let Ok(ticket) = Ticket::decode(&joining.ticket) else {
             return Ok(());
         };
-        let state = match result.map(|answer| answer.what) {
+        let (phase, answer) = match result.map(|answer| answer.what) {
             Ok(Some(wire::join_answer::What::Admitted(admitted))) => {
                 match self.enter(&ticket, &admitted) {
                     Ok(()) => return Ok(()),
                     Err(WriteError::Store(error)) => return Err(error),
-                    Err(error) => format!("refused: the answer does not check: {error}"),
+                    Err(error) => (
+                        JoinPhase::Refused,
+                        format!("the answer does not check: {error}"),
+                    ),
                 }
             }
             Ok(Some(wire::join_answer::What::Pending(_))) => {
-                "waiting: a person there must approve this site".to_owned()
+                (JoinPhase::Waiting, "a person there decides".to_owned())
             }
             Ok(Some(wire::join_answer::What::Refused(refusal)))
                 if refusal.code == JoinRefusal::Busy.code() =>
             {
-                format!("trying: {}", clean(&refusal.text))
+                (JoinPhase::Trying, clean(&refusal.text))
             }
             Ok(Some(wire::join_answer::What::Refused(refusal))) => {
-                format!(
-                    "refused: {} ({})",
-                    clean(&refusal.text),
-                    clean(&refusal.code)
-                )
+                (JoinPhase::Refused, clean(&refusal.text))
             }
-            Ok(None) => "trying: the answer was not understood".to_owned(),
-            Err(why) => format!("trying: not reachable: {}", clean(&why)),
+            Ok(None) => (
+                JoinPhase::Trying,
+                "the answer was not understood".to_owned(),
+            ),
+            Err(why) => (JoinPhase::Trying, format!("not reached: {}", clean(&why))),
         };
-        if state == joining.state {
+        if phase == joining.phase && joining.answer.as_ref() == Some(&answer) {
             return Ok(());
         }
-        tracing::info!(%state, "joining");
+        tracing::info!(?phase, %answer, "joining");
         let mut meta = self.desk.meta.clone();
-        if let Some(joining) = &mut meta.joining {
-            joining.state = state;
-        }
+        meta.joining = Some(Joining {
+            phase,
+            answer: Some(answer),
+            ..joining
+        });
         let mut changes = Changes::new();
         changes.put_meta(&meta);
         self.desk.meta = meta;

@@ -330,8 +330,12 @@ impl Shape for JoinState {
 pub enum JoinStep {
     /// In no mesh, and no ticket was given.
     Alone,
-    /// A ticket was given; the answer is not there yet.
+    /// A ticket was given; the inviting side has not judged it yet.
+    Trying,
+    /// The ticket is good; a person there decides.
     Waiting,
+    /// The answer was no.
+    Refused,
     /// In a mesh.
     Member,
 }
