@@ -4,7 +4,7 @@
 //! <data_dir>/keystore.json   0600  seed of the operating keys, site id, key manifest  lose it: recovery words; leak it: rotate
 //! <data_dir>/signed-size     0600  largest tree this node signed (size, root)         lose it: rollback is not seen locally
 //! <data_dir>/api-token       0600  token of the local API                             leak it: delete it and restart the node
-//! <data_dir>/api-address     0600  where the running node listens                     written at start, removed at stop
+//! <data_dir>/api-address     0600  where the running node listens                     written and locked at start, removed at stop
 //! ```
 //!
 //! The root secret is drawn in [`create`], signs the manifest, is handed out once as [`RecoveryWords`] and is
@@ -28,7 +28,7 @@ mod access;
 mod private_file;
 mod signed;
 
-pub use access::{Access, clear_address, load_access, publish_address, token};
+pub use access::{Access, PublishedAddress, load_access, publish_address, token};
 pub use signed::{LastSigned, load_last_signed, store_last_signed};
 
 /// Name of the key file.

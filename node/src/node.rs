@@ -15,7 +15,6 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -28,7 +27,7 @@ use tokio::{
 use crate::{
     api,
     config::Config,
-    keystore::{self, Keystore, KeystoreError},
+    keystore::{self, Keystore, KeystoreError, PublishedAddress},
     net::{self, NetCommand, NetConfig, NetError},
     search::Index,
     store::{Store, StoreError},
@@ -244,7 +243,7 @@ pub struct Serving {
     pub running: Running,
     /// Address of the local API.
     pub api: SocketAddr,
-    data_dir: PathBuf,
+    published: PublishedAddress,
     api_stop: oneshot::Sender<()>,
     api_done: JoinHandle<std::io::Result<()>>,
 }
@@ -267,11 +266,11 @@ impl Serving {
             let _ = stopped.await;
         };
         let api_done = tokio::spawn(api::serve(listener, running.node.clone(), token, stopped));
-        keystore::publish_address(&data_dir, api)?;
+        let published = keystore::publish_address(&data_dir, api)?;
         Ok(Self {
             running,
             api,
-            data_dir,
+            published,
             api_stop,
             api_done,
         })
@@ -288,11 +287,11 @@ impl Serving {
 
     /// Takes the address back and ends the API.
     async fn close_api(
-        data_dir: PathBuf,
+        published: PublishedAddress,
         stop: oneshot::Sender<()>,
         done: JoinHandle<std::io::Result<()>>,
     ) -> Result<(), NodeError> {
-        keystore::clear_address(&data_dir)?;
+        published.withdraw()?;
         let _ = stop.send(());
         if let Ok(Err(error)) = done.await {
             tracing::warn!(%error, "the local API ended badly");
@@ -302,7 +301,7 @@ impl Serving {
 
     /// Stops the API, then the node.
     pub async fn stop(self) -> Result<(), NodeError> {
-        Self::close_api(self.data_dir, self.api_stop, self.api_done).await?;
+        Self::close_api(self.published, self.api_stop, self.api_done).await?;
         self.running.stop().await
     }
 }
@@ -327,7 +326,7 @@ pub async fn run(
     match failed {
         None => serving.stop().await,
         Some(error) => {
-            Serving::close_api(serving.data_dir, serving.api_stop, serving.api_done).await?;
+            Serving::close_api(serving.published, serving.api_stop, serving.api_done).await?;
             Err(error)
         }
     }

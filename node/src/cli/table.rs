@@ -123,7 +123,7 @@ impl Table {
             .map(|name| {
                 self.columns
                     .iter()
-                    .position(|c| c.name() == *name)
+                    .position(|c| c.name().eq_ignore_ascii_case(name))
                     .ok_or_else(|| {
                         let names: Vec<String> = self.columns.iter().map(Column::name).collect();
                         Failure::usage(format!("this table has no column {name}"))

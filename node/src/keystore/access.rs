@@ -1,6 +1,10 @@
 //! How local programs reach the running node: its address and the token that proves they may read this directory.
 
-use std::{net::SocketAddr, path::Path};
+use std::{
+    fs::File,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use fmesh_proto::id::{from_hex, to_hex};
 use zeroize::Zeroizing;
@@ -36,20 +40,45 @@ pub fn token(data_dir: &Path) -> Result<Zeroizing<String>, KeystoreError> {
     }
 }
 
-/// Tells local programs where the node listens now.
-pub fn publish_address(data_dir: &Path, address: SocketAddr) -> Result<(), KeystoreError> {
-    private_file::replace(&data_dir.join(ADDRESS_FILE), address.to_string().as_bytes())
+/// An address that local programs are told. The file is locked while the node lives: a node that was killed leaves the
+/// file and not the lock, so that nobody sends the token to whatever has the port then.
+#[derive(Debug)]
+pub struct PublishedAddress {
+    path: PathBuf,
+    _locked: File,
 }
 
-/// Takes the address back when the node stops.
-pub fn clear_address(data_dir: &Path) -> Result<(), KeystoreError> {
-    private_file::remove(&data_dir.join(ADDRESS_FILE))
+impl PublishedAddress {
+    /// Takes the address back when the node stops.
+    pub fn withdraw(self) -> Result<(), KeystoreError> {
+        private_file::remove(&self.path)
+    }
+}
+
+/// Tells local programs where the node listens now.
+pub fn publish_address(
+    data_dir: &Path,
+    address: SocketAddr,
+) -> Result<PublishedAddress, KeystoreError> {
+    let path = data_dir.join(ADDRESS_FILE);
+    private_file::replace(&path, address.to_string().as_bytes())?;
+    match File::open(&path).and_then(|file| file.lock().map(|()| file)) {
+        Ok(locked) => Ok(PublishedAddress {
+            path,
+            _locked: locked,
+        }),
+        Err(source) => Err(KeystoreError::Io { path, source }),
+    }
 }
 
 /// What a local program needs. [`KeystoreError::Missing`] names the address file when no node runs.
 pub fn load_access(data_dir: &Path) -> Result<Access, KeystoreError> {
     let path = data_dir.join(ADDRESS_FILE);
-    let address = private_file::read(&path, 128)?
+    let text = private_file::read(&path, 128)?;
+    if File::open(&path).is_ok_and(|file| file.try_lock_shared().is_ok()) {
+        return Err(KeystoreError::Missing(path));
+    }
+    let address = text
         .trim_end()
         .parse()
         .map_err(|_| private_file::damaged(&path, "not an address"))?;
@@ -83,10 +112,25 @@ mod tests {
             Err(KeystoreError::Missing(_))
         ));
         let address = "127.0.0.1:4811".parse().unwrap();
-        publish_address(dir.path(), address).unwrap();
+        let published = publish_address(dir.path(), address).unwrap();
         let access = load_access(dir.path()).unwrap();
         assert_eq!((access.address, &*access.token), (address, &*first));
-        clear_address(dir.path()).unwrap();
+        published.withdraw().unwrap();
+        assert!(matches!(
+            load_access(dir.path()),
+            Err(KeystoreError::Missing(_))
+        ));
+    }
+
+    #[test]
+    fn the_address_of_a_killed_node_is_nobodys() {
+        let dir = tempfile::tempdir().unwrap();
+        token(dir.path()).unwrap();
+        let published = publish_address(dir.path(), "127.0.0.1:4811".parse().unwrap()).unwrap();
+        load_access(dir.path()).unwrap();
+        // The file stays, and the lock goes with its process.
+        drop(published);
+        assert!(dir.path().join(ADDRESS_FILE).exists());
         assert!(matches!(
             load_access(dir.path()),
             Err(KeystoreError::Missing(_))

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fmesh_proto::{
     circle::{Audience, Circle, Decision, Object, Rule, Slots, permits},
     id::{ObjectId, SiteId},
+    kinds::Kind,
 };
 use jiff::civil::Date;
 use serde_json::Value;
@@ -71,8 +72,14 @@ pub(crate) fn preview(
     today: Date,
 ) -> Preview {
     let circles = circles_of(circles, &partner.site);
-    let live = objects.iter().filter(|object| !object.retired);
+    // Grants carry keys to their own readers; nobody selects or withholds them.
+    let mut live: Vec<&LocalObject> = objects
+        .iter()
+        .filter(|object| !object.retired && object.kind != Kind::Grant)
+        .collect();
+    live.sort_by_key(|object| (object.kind.to_string(), object.key.as_str()));
     let (visible, withheld) = live
+        .into_iter()
         .map(|object| preview_object(&circles, objects, object, today))
         .partition(|shown| shown.why.is_none());
     Preview {
