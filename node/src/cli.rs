@@ -1,7 +1,7 @@
 //! The terminal: one file per noun, each calls the local API.
 //!
 //! stdout is data, stderr is talk; `--json` prints what the API answered. A command that fails says what, why
-//! and what to do ([`failure`]) and ends with a documented exit code. Nothing is asked when stdin is not a terminal.
+//! and what to do (`failure`) and ends with a documented exit code. Nothing is asked when stdin is not a terminal.
 //! Offline are `init`, `audit`, `config`, `store`, `completions`, `man`, `version` and `help`; `run` and `demo` are nodes
 //! themselves; everything else needs a running node. What this module does not know: the store and the network.
 

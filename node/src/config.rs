@@ -1,6 +1,6 @@
 //! The operator's TOML file, resolved. Unknown keys are refused with line and nearest match.
 //!
-//! The node reads the file and never rewrites it; `init` writes it once from [`template`]. What is wrong is
+//! The node reads the file and never rewrites it; `init` writes it once from [`template()`]. What is wrong is
 //! reported all at once, each problem with its line. Relative paths count from the file, so a site directory
 //! can be moved. What this module does not know: whether ports are free, and what the keys are.
 

@@ -5,8 +5,8 @@
 //! when it is full, callers wait. What others sent shares a flush while more of it waits, and the records of the next
 //! page are verified on all cores while the ones before them are written.
 //!
-//! - [`desk`]: what the operator owns (objects, circles, invites), the edits of it, and what must be signed because of them.
-//! - [`intake`]: what others sent. - [`door`]: who knocks, and our own way in.
+//! - `desk`: what the operator owns (objects, circles, invites), the edits of it, and what must be signed because of them.
+//! - `intake`: what others sent. - `door`: who knocks, and our own way in.
 //!
 //! A storage error ends the thread: what is on disk is then unknown, and only opening it again tells. Every later call gets
 //! [`WriteError::Stopped`].
