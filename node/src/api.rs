@@ -37,6 +37,10 @@
 //! | GET | `/api/v1/circles/{name}` | | [`view::Circle`] |
 //! | PUT | `/api/v1/circles/{name}` | [`view::CirclePut`] | [`view::CircleChange`] |
 //! | POST | `/api/v1/circles/{name}/members` | [`view::Members`] | [`view::CircleChange`] |
+//! | POST | `/api/v1/circles/{name}/drop` | [`view::Members`] | [`view::CircleChange`] |
+//! | POST | `/api/v1/circles/{name}/remove` | [`view::CircleRemove`] | [`view::CircleChange`] |
+//! | GET | `/api/v1/sharing` | | [`view::Sharing`] |
+//! | PUT | `/api/v1/sharing` | [`view::SharingPut`] | [`view::SharingApplied`] |
 //! | GET | `/api/v1/preview?as={who}` | | [`view::Preview`] |
 //! | GET | `/api/v1/explain?partner={who}&object={object}` | | [`view::Explain`] |
 //! | POST | `/api/v1/find` | [`view::FindRequest`] | list of [`view::Hit`], best first |

@@ -35,6 +35,7 @@ use crate::{
     store::{Changes, Store, StoreError},
 };
 
+mod circles;
 mod desk;
 mod door;
 mod intake;
@@ -87,6 +88,18 @@ pub enum Edit {
         name: String,
         /// Whom.
         members: BTreeSet<SiteId>,
+    },
+    /// Takes partners out of a group circle. Refused if one of them is not in it.
+    DropFromCircle {
+        /// Name of the circle.
+        name: String,
+        /// Whom.
+        members: BTreeSet<SiteId>,
+    },
+    /// Takes a circle away. What it showed is superseded by revisions that open nothing to it.
+    RemoveCircle {
+        /// Name of the circle.
+        name: String,
     },
     /// Creates an invite; [`Applied::ticket`] answers.
     CreateInvite {

@@ -10,7 +10,10 @@ use serde::Deserialize;
 use super::{
     Api,
     extract::{Body, Params, Segments},
-    view::{Answer, Circle, CircleChange, CirclePut, Explain, List, Members, Preview, Problem},
+    view::{
+        Answer, Circle, CircleChange, CirclePut, CircleRemove, Explain, List, Members, Preview,
+        Problem, Sharing, SharingApplied, SharingPut,
+    },
 };
 
 type One<T> = Result<Json<Answer<T>>, Problem>;
@@ -20,6 +23,9 @@ pub(super) fn routes() -> Router<Api> {
         .route("/api/v1/circles", get(circles))
         .route("/api/v1/circles/{name}", get(circle).put(put_circle))
         .route("/api/v1/circles/{name}/members", post(add_members))
+        .route("/api/v1/circles/{name}/drop", post(drop_members))
+        .route("/api/v1/circles/{name}/remove", post(remove))
+        .route("/api/v1/sharing", get(sharing).put(apply))
         .route("/api/v1/preview", get(preview))
         .route("/api/v1/explain", get(explain))
 }
@@ -66,6 +72,40 @@ async fn add_members(
         .ask(async move |service| service.add_to_circle(&name, add).await)
         .await?;
     Ok(Json(Answer::new(change)))
+}
+
+async fn drop_members(
+    State(api): State<Api>,
+    Segments(name): Segments<String>,
+    Body(leave): Body<Members>,
+) -> One<CircleChange> {
+    let change = api
+        .ask(async move |service| service.drop_from_circle(&name, leave).await)
+        .await?;
+    Ok(Json(Answer::new(change)))
+}
+
+async fn remove(
+    State(api): State<Api>,
+    Segments(name): Segments<String>,
+    Body(asked): Body<CircleRemove>,
+) -> One<CircleChange> {
+    let change = api
+        .ask(async move |service| service.remove_circle(&name, asked.dry_run).await)
+        .await?;
+    Ok(Json(Answer::new(change)))
+}
+
+async fn sharing(State(api): State<Api>) -> One<Sharing> {
+    let sharing = api.ask(async |service| service.sharing()).await?;
+    Ok(Json(Answer::new(sharing)))
+}
+
+async fn apply(State(api): State<Api>, Body(put): Body<SharingPut>) -> One<SharingApplied> {
+    let applied = api
+        .ask(async move |service| service.apply_sharing(put).await)
+        .await?;
+    Ok(Json(Answer::new(applied)))
 }
 
 async fn preview(State(api): State<Api>, Params(who): Params<As>) -> One<Preview> {

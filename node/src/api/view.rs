@@ -22,8 +22,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     circle::{
-        AudienceRequest, AudienceView, Circle, CircleAnswer, CircleChange, CirclePut, Explain,
-        Members, Preview, PreviewObject, RuleRequest, RuleView, SharingChange, SlotPreview,
+        AudienceRequest, AudienceView, Circle, CircleAnswer, CircleChange, CirclePut, CircleRemove,
+        CircleText, Explain, Members, Preview, PreviewObject, RuleRequest, RuleView, Sharing,
+        SharingApplied, SharingChange, SharingPut, SlotPreview,
     },
     find::{FindRequest, Fit, Hit, Point, PropertyRequest, WeekFree},
     mesh::{

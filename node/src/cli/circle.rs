@@ -15,9 +15,13 @@ use super::{
     words::{count, list, printable},
 };
 use crate::api::view::{
-    AudienceRequest, AudienceView, Circle, CircleChange, CirclePut, Explain, Members, Preview,
-    RuleRequest, RuleView, SiteName,
+    AudienceRequest, AudienceView, Circle, CircleChange, CirclePut, CircleRemove, Exit, Explain,
+    Members, Preview, RuleRequest, RuleView, Sharing, SharingApplied, SharingChange, SharingPut,
+    SiteName,
 };
+
+/// Longest list of circles that is read: far more than a person maintains.
+const SHARING_BYTES_MAX: usize = 1024 * 1024;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -38,6 +42,48 @@ pub(crate) enum Command {
         #[arg(required = true)]
         partners: Vec<String>,
         /// Show what would leave
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Take partners out of a group circle: a new key for those who stay, the end of the grant for who leaves
+    Drop {
+        /// Its name
+        circle: String,
+        /// Partners, by name, site id or its beginning
+        #[arg(required = true)]
+        partners: Vec<String>,
+        /// Show what would change
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Take a circle away
+    Remove {
+        /// Its name
+        circle: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Show what would change
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// All circles as TOML, for apply here or for a look
+    Export {
+        /// Write to a file instead of stdout
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Make the circles what a TOML file says, all or nothing
+    Apply {
+        /// The file; - is stdin
+        file: PathBuf,
+        /// Take away circles that the file does not name
+        #[arg(long)]
+        prune: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Show what would leave and what would not any more
         #[arg(long)]
         dry_run: bool,
     },
@@ -174,6 +220,66 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
                 .await?;
             changed(context, &reply)
         }
+        Command::Drop {
+            circle,
+            partners,
+            dry_run,
+        } => {
+            let asked = Members { dry_run, partners };
+            let reply = client.post(&["circles", &circle, "drop"], &asked).await?;
+            changed(context, &reply)
+        }
+        Command::Remove {
+            circle,
+            yes,
+            dry_run,
+        } => {
+            if !dry_run {
+                input::confirm(&format!("Take the circle {circle:?} away?"), yes)?;
+            }
+            let asked = CircleRemove { dry_run };
+            let reply = client.post(&["circles", &circle, "remove"], &asked).await?;
+            changed(context, &reply)
+        }
+        Command::Export { out: file } => {
+            let reply = client.get(&["sharing"], &[]).await?;
+            if file.is_none() && out.as_json(&reply.0)? {
+                return Ok(());
+            }
+            let text = sharing_text(&reply.read()?)?;
+            match file {
+                None => out.data(&text),
+                Some(path) => {
+                    std::fs::write(&path, &text).map_err(|e| Failure::file(&path, "write", &e))?;
+                    out.say(&format!("Written to {}.", path.display()));
+                    Ok(())
+                }
+            }
+        }
+        Command::Apply {
+            file,
+            prune,
+            yes,
+            dry_run,
+        } => {
+            let sharing = read_sharing(&file)?;
+            let asked = |dry_run| SharingPut {
+                dry_run,
+                prune,
+                sharing: sharing.clone(),
+            };
+            let first = client.put(&["sharing"], &asked(true)).await?;
+            let would: SharingApplied = first.read()?;
+            if dry_run || would.changes.is_empty() {
+                return applied(context, &first);
+            }
+            if !yes {
+                // What would leave the house is seen before it is asked for.
+                applied(context, &first)?;
+            }
+            input::confirm("Apply this?", yes)?;
+            applied(context, &client.put(&["sharing"], &asked(false)).await?)
+        }
         Command::Preview { partner } => {
             let reply = client.get(&["preview"], &[("as", Some(&partner))]).await?;
             if out.as_json(&reply.0)? {
@@ -205,6 +311,88 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
             out.data(&explain(&reply.read()?))
         }
     }
+}
+
+/// The text of a file, with what is wrong in it by line.
+fn read_sharing(path: &std::path::Path) -> Result<Sharing, Failure> {
+    let text = input::file_text(path, SHARING_BYTES_MAX)?;
+    toml::from_str(&text).map_err(|error| {
+        Failure::input(format!("{} is no list of circles", path.display()))
+            .why(error.to_string().trim_end().to_owned())
+            .hint("fmesh circle export shows the form")
+    })
+}
+
+fn sharing_text(sharing: &Sharing) -> Result<String, Failure> {
+    let body = toml::to_string(sharing).map_err(|error| {
+        Failure::new(Exit::Failed, "io", "the circles cannot be written as TOML")
+            .why(error.to_string())
+    })?;
+    Ok(format!(
+        "# Circles of this site. Change and apply: fmesh circle apply FILE --dry-run\n\n{body}"
+    ))
+}
+
+fn applied(context: &Context, reply: &Reply) -> Result<(), Failure> {
+    let out = &context.out;
+    if out.as_json(&reply.0)? {
+        return Ok(());
+    }
+    let applied: SharingApplied = reply.read()?;
+    let mut table = Table::new(&[
+        text("CIRCLE"),
+        text("CHANGE"),
+        text("FOR"),
+        text("NOW SEEN"),
+        text("NO LONGER SEEN"),
+    ]);
+    let seen = |change: &CircleChange, slots: fn(&SharingChange) -> &Vec<String>| {
+        let objects: Vec<String> = change
+            .changes
+            .iter()
+            .filter(|c| !slots(c).is_empty())
+            .map(|c| format!("{} {} ({})", c.kind, c.key, list(slots(c))))
+            .collect();
+        list(&objects)
+    };
+    for change in &applied.changes {
+        let word = match (change.new, change.removed) {
+            (true, _) => "new",
+            (_, true) => "taken away",
+            _ => "changed",
+        };
+        table.row([
+            change.circle.name.clone(),
+            word.to_owned(),
+            audience(&change.circle.audience),
+            seen(change, |c| &c.opened),
+            seen(change, |c| &c.closed),
+        ]);
+    }
+    out.table(&table, "All circles are as the text says.")?;
+    if !applied.unnamed.is_empty() {
+        out.say(&format!(
+            "Not in the text, and left as they are (--prune takes them away): {}",
+            list(&applied.unnamed)
+        ));
+    }
+    out.say(&format!(
+        "{}{}: {} changed, {} the same; {}.",
+        if applied.dry_run {
+            "Dry run, nothing left. "
+        } else {
+            ""
+        },
+        count(applied.changes.len() as u64 + applied.same, "circle"),
+        applied.changes.len(),
+        applied.same,
+        if applied.dry_run {
+            format!("{} would be signed", count(applied.signed, "record"))
+        } else {
+            format!("{} signed", count(applied.signed, "record"))
+        }
+    ));
+    Ok(())
 }
 
 impl Set {
@@ -259,6 +447,17 @@ fn changed(context: &Context, reply: &Reply) -> Result<(), Failure> {
         ));
     }
     let name = &change.circle.name;
+    if change.removed {
+        out.say(&if change.dry_run {
+            format!("Dry run, nothing changed. {name} would be taken away.")
+        } else {
+            format!(
+                "{name} is taken away; {} signed to supersede what it showed.",
+                count(change.signed, "record")
+            )
+        });
+        return Ok(());
+    }
     out.say(&if change.dry_run {
         format!(
             "Dry run, nothing left. {name} would show {}.",

@@ -13,8 +13,8 @@ use fmesh_proto::{
 use super::{Error, Service, refs, sharing, today};
 use crate::{
     api::view::{
-        self, AudienceRequest, AudienceView, CircleChange, CirclePut, Explain, List, Members,
-        Preview, RuleRequest, RuleView,
+        self, AudienceRequest, AudienceView, CircleChange, CirclePut, CircleText, Explain, List,
+        Members, Preview, RuleRequest, RuleView, Sharing, SharingApplied, SharingPut,
     },
     store::LocalObject,
     writer::Edit,
@@ -91,6 +91,169 @@ impl Service {
         self.change_circle(edit, change).await
     }
 
+    /// Takes partners out of a group circle.
+    pub async fn drop_from_circle(
+        &self,
+        name: &str,
+        leave: Members,
+    ) -> Result<CircleChange, Error> {
+        let (edit, change) = {
+            let (membership, objects) = (self.membership(), self.node.store.objects(None)?);
+            let circles = self.node.store.circles()?;
+            let before = choose(&circles, name)?;
+            let leaving = self.partners_named(&membership, &leave.partners)?;
+            let mut after = before.clone();
+            if let Audience::Group { members } = &mut after.audience {
+                members.retain(|member| !leaving.contains(member));
+            }
+            let edit = Edit::DropFromCircle {
+                name: before.name.clone(),
+                members: leaving,
+            };
+            let change = self.change(&membership, &objects, Some(before), &after, leave.dry_run);
+            (edit, change)
+        };
+        self.change_circle(edit, change).await
+    }
+
+    /// Takes a circle away.
+    pub async fn remove_circle(&self, name: &str, dry_run: bool) -> Result<CircleChange, Error> {
+        let (edit, change) = {
+            let (membership, objects) = (self.membership(), self.node.store.objects(None)?);
+            let circles = self.node.store.circles()?;
+            let before = choose(&circles, name)?;
+            let edit = Edit::RemoveCircle {
+                name: before.name.clone(),
+            };
+            let change = self.removal(&membership, &objects, before, dry_run);
+            (edit, change)
+        };
+        self.change_circle(edit, change).await
+    }
+
+    /// All circles as text.
+    pub fn sharing(&self) -> Result<Sharing, Error> {
+        let (membership, objects) = (self.membership(), self.node.store.objects(None)?);
+        let mut circles = self.node.store.circles()?;
+        circles.sort_by(|a, b| a.name.cmp(&b.name));
+        let text = |circle: Circle| CircleText {
+            audience: match &circle.audience {
+                Audience::MeshWide => AudienceRequest::Mesh,
+                Audience::Pairwise { to } => AudienceRequest::Partner {
+                    partner: self.spelling(&membership, to),
+                },
+                Audience::Group { members } => AudienceRequest::Group {
+                    members: members
+                        .iter()
+                        .map(|site| self.spelling(&membership, site))
+                        .collect(),
+                },
+            },
+            rules: circle
+                .rules
+                .iter()
+                .map(|rule| rule_text(rule_view(rule, &objects)))
+                .collect(),
+            name: circle.name,
+            purpose: circle.purpose,
+            until: circle.until,
+        };
+        Ok(Sharing {
+            circles: circles.into_iter().map(text).collect(),
+        })
+    }
+
+    /// Makes the circles what a text says, wholly or not at all.
+    pub async fn apply_sharing(&self, put: SharingPut) -> Result<SharingApplied, Error> {
+        let dry_run = put.dry_run;
+        let (edits, mut applied) = self.sharing_edits(put)?;
+        let done = if dry_run {
+            self.node.writer.dry_run(edits).await?
+        } else if edits.is_empty() {
+            // An empty list would plan everything anew.
+            return Ok(applied);
+        } else {
+            self.node.writer.apply(edits).await?
+        };
+        applied.signed = u64::try_from(done.issued.len()).unwrap_or(u64::MAX);
+        Ok(applied)
+    }
+
+    fn sharing_edits(&self, put: SharingPut) -> Result<(Vec<Edit>, SharingApplied), Error> {
+        let (membership, objects) = (self.membership(), self.node.store.objects(None)?);
+        let circles = self.node.store.circles()?;
+        let named: BTreeSet<&str> = put
+            .sharing
+            .circles
+            .iter()
+            .map(|text| text.name.as_str())
+            .collect();
+        if named.len() < put.sharing.circles.len() {
+            return Err(Error::request(
+                "a circle is in the text twice",
+                "give each circle one entry; one circle can have several rules",
+            ));
+        }
+        let gone: Vec<&Circle> = circles
+            .iter()
+            .filter(|circle| !named.contains(circle.name.as_str()))
+            .collect();
+        let mut applied = SharingApplied {
+            dry_run: put.dry_run,
+            changes: Vec::new(),
+            same: 0,
+            unnamed: Vec::new(),
+            signed: 0,
+        };
+        let mut edits = Vec::new();
+        if put.prune {
+            // First, because a new circle may be for an audience that an old one has.
+            edits.extend(gone.iter().map(|circle| Edit::RemoveCircle {
+                name: circle.name.clone(),
+            }));
+        } else {
+            applied.unnamed = gone.iter().map(|circle| circle.name.clone()).collect();
+        }
+        for text in put.sharing.circles {
+            let before = circles.iter().find(|circle| circle.name == text.name);
+            let audience = self.audience(&membership, text.audience)?;
+            let asked = CirclePut {
+                rules: text.rules,
+                purpose: text.purpose,
+                until: text.until,
+                ..CirclePut::default()
+            };
+            let after = after(&text.name, before, Some(audience.clone()), asked, &objects)?;
+            if before == Some(&after) {
+                applied.same += 1;
+                continue;
+            }
+            let change = self.change(&membership, &objects, before, &after, put.dry_run);
+            applied.changes.push(change);
+            edits.push(Edit::PutCircle {
+                name: text.name,
+                audience: Some(audience),
+                rules: after.rules,
+                purpose: after.purpose,
+                until: after.until,
+            });
+        }
+        if put.prune {
+            let removal = |circle| self.removal(&membership, &objects, circle, put.dry_run);
+            applied.changes.extend(gone.into_iter().map(removal));
+        }
+        Ok((edits, applied))
+    }
+
+    /// How a text names a member: by name if that means nobody else.
+    fn spelling(&self, membership: &Membership, site: &SiteId) -> String {
+        let name = self.site_name(membership, site).name;
+        match self.partner(membership, &name) {
+            Ok(member) if member.site == *site => name,
+            _ => site.hex(),
+        }
+    }
+
     /// Exactly what a partner sees of us.
     pub fn preview(&self, partner: &str) -> Result<Preview, Error> {
         let membership = self.membership();
@@ -153,10 +316,34 @@ impl Service {
             dry_run,
             circle: self.circle_view(membership, objects, after),
             new: before.is_none(),
+            removed: false,
             entering: names(new.difference(&old).collect()),
             leaving: names(old.difference(&new).collect()),
             changes: sharing::changes(before, after, objects, today()),
             signed: 0,
+        }
+    }
+
+    /// The change that takes a circle away: nothing is seen any more, and everybody leaves.
+    fn removal(
+        &self,
+        membership: &Membership,
+        objects: &[LocalObject],
+        circle: &Circle,
+        dry_run: bool,
+    ) -> CircleChange {
+        let emptied = Circle {
+            rules: Vec::new(),
+            ..circle.clone()
+        };
+        let leaving = audience_sites(&circle.audience, membership, &self.node.site);
+        CircleChange {
+            removed: true,
+            leaving: leaving
+                .iter()
+                .map(|site| self.site_name(membership, site))
+                .collect(),
+            ..self.change(membership, objects, Some(circle), &emptied, dry_run)
         }
     }
 
@@ -339,6 +526,17 @@ fn rule_view(rule: &Rule, objects: &[LocalObject]) -> RuleView {
         objects: sharing::keys_of(&rule.ids, objects),
         weeks: rule.weeks,
         slots: RuleView::slots_of(&rule.slots),
+    }
+}
+
+fn rule_text(rule: RuleView) -> RuleRequest {
+    RuleRequest {
+        kinds: rule.kinds,
+        process: rule.process,
+        resources: rule.resources,
+        objects: rule.objects,
+        weeks: rule.weeks,
+        slots: rule.slots,
     }
 }
 

@@ -36,11 +36,11 @@ type ObjectRef = (Kind, ObjectId);
 pub(super) struct Desk {
     site: SiteId,
     pub(super) meta: Meta,
-    objects: BTreeMap<ObjectRef, LocalObject>,
+    pub(super) objects: BTreeMap<ObjectRef, LocalObject>,
     ids: BTreeMap<(Kind, String), ObjectId>,
     issues: BTreeMap<ObjectRef, Issue>,
     pub(super) circles: BTreeMap<CircleId, Circle>,
-    secrets: BTreeMap<CircleId, CircleSecret>,
+    pub(super) secrets: BTreeMap<CircleId, CircleSecret>,
     tails: BTreeMap<CircleId, u64>,
     pub(super) invites: BTreeMap<InviteId, Invite>,
     pub(super) pending: BTreeMap<SiteId, PendingJoin>,
@@ -126,11 +126,18 @@ impl Desk {
         self.objects.get(&(kind.clone(), *id))
     }
 
-    fn circle_by_name(&self, name: &str) -> Result<&Circle, WriteError> {
+    pub(super) fn circle_by_name(&self, name: &str) -> Result<&Circle, WriteError> {
         self.circles
             .values()
             .find(|c| c.name == name)
             .ok_or_else(|| WriteError::NotFound(format!("there is no circle {name:?}")))
+    }
+
+    /// Is `site` in this circle, and is it a group?
+    pub(super) fn is_in_group(&self, circle: &CircleId, site: &SiteId) -> bool {
+        self.circles.get(circle).is_some_and(|circle| {
+            matches!(&circle.audience, Audience::Group { members } if members.contains(site))
+        })
     }
 
     fn mesh(&self) -> Result<MeshId, WriteError> {
@@ -150,16 +157,18 @@ impl Desk {
 }
 
 /// One list of edits on its way.
-struct Session {
-    changes: Changes,
+pub(super) struct Session {
+    pub(super) changes: Changes,
     told: Told,
-    applied: Applied,
+    pub(super) applied: Applied,
     publications: Vec<Vec<u8>>,
+    /// Circles that are forgotten at the end.
+    pub(super) ending: BTreeSet<CircleId>,
     dirty: BTreeSet<ObjectRef>,
     all_dirty: bool,
     members_changed: bool,
     founded: Option<MeshId>,
-    now: u64,
+    pub(super) now: u64,
 }
 
 impl Work {
@@ -170,6 +179,7 @@ impl Work {
             told: Told::default(),
             applied: Applied::default(),
             publications: Vec::new(),
+            ending: BTreeSet::new(),
             dirty: BTreeSet::new(),
             // An empty list means: look at everything again.
             all_dirty: edits.is_empty(),
@@ -180,7 +190,8 @@ impl Work {
         let result = edits
             .into_iter()
             .try_for_each(|edit| self.edit(edit, &mut session))
-            .and_then(|()| self.plan(&mut session));
+            .and_then(|()| self.plan(&mut session))
+            .map(|()| self.forget_circles(&mut session));
         if let Err(error) = result {
             self.desk = Desk::load(&self.setup.store, &self.setup.site)?;
             return Err(error);
@@ -248,6 +259,10 @@ impl Work {
                 until,
             } => self.put_circle(name, audience, rules, purpose, until, session),
             Edit::AddToCircle { name, members } => self.add_to_circle(&name, members, session),
+            Edit::DropFromCircle { name, members } => {
+                self.drop_from_circle(&name, &members, session)
+            }
+            Edit::RemoveCircle { name } => self.remove_circle(&name, session),
             Edit::CreateInvite {
                 expires,
                 uses,
@@ -409,7 +424,7 @@ impl Work {
         Ok(())
     }
 
-    fn keep_object(&mut self, object: LocalObject, session: &mut Session) {
+    pub(super) fn keep_object(&mut self, object: LocalObject, session: &mut Session) {
         session.changes.put_object(&object);
         session.dirty.insert((object.kind.clone(), object.id));
         self.desk.insert(object);
@@ -496,7 +511,7 @@ impl Work {
     }
 
     /// Stores a circle; a group gets its secret, and a new epoch when somebody who held the old one is no longer in it.
-    fn keep_circle(&mut self, circle: Circle, session: &mut Session) {
+    pub(super) fn keep_circle(&mut self, circle: Circle, session: &mut Session) {
         if let Audience::Group { members } = &circle.audience {
             let secret = self.desk.secrets.get(&circle.id);
             let secret = match secret {
@@ -634,7 +649,7 @@ impl Work {
         Ok(())
     }
 
-    fn pairwise(&self, mesh: &MeshId, to: &SiteId) -> Result<CircleId, WriteError> {
+    pub(super) fn pairwise(&self, mesh: &MeshId, to: &SiteId) -> Result<CircleId, WriteError> {
         let member = self
             .desk
             .membership
@@ -717,7 +732,7 @@ impl Work {
 
     /// The next revision of an object, if what it says or who sees it has changed. A circle that saw it and no longer
     /// may gets the new revision with nothing opened, so that what it holds is superseded.
-    fn revision(
+    pub(super) fn revision(
         &self,
         object: &LocalObject,
         mut circles: BTreeMap<CircleId, BTreeSet<String>>,
@@ -754,11 +769,15 @@ impl Work {
         })
     }
 
-    /// Gives every member of a group circle its epoch key, once for each epoch, in the pairwise circle.
+    /// Gives every member of a group circle its epoch key, once for each epoch, in the pairwise circle; ends the grants of
+    /// those who left.
     fn plan_grants(&mut self, mesh: &MeshId, session: &mut Session) -> Result<(), WriteError> {
-        let mut items = Vec::new();
+        let mut items = self.end_grants(mesh, session)?;
         let circles: Vec<Circle> = self.desk.circles.values().cloned().collect();
         for circle in circles {
+            if session.ending.contains(&circle.id) {
+                continue;
+            }
             let Audience::Group { members } = &circle.audience else {
                 continue;
             };
@@ -772,12 +791,7 @@ impl Work {
             for to in new {
                 let pairwise = self.pairwise(mesh, &to)?;
                 let object = self.grant(&circle, &secret, &to, session.now);
-                let slots = Kind::Grant
-                    .slots()
-                    .iter()
-                    .map(|s| (*s).to_owned())
-                    .collect();
-                let circles = [(pairwise, slots)].into();
+                let circles = [(pairwise, every_slot(&Kind::Grant))].into();
                 items.extend(self.revision(&object, circles));
                 self.keep_object(object, session);
                 secret.granted.insert(to);
@@ -947,6 +961,11 @@ impl Work {
         }
         seals
     }
+}
+
+/// Names of all slots of a kind.
+pub(super) fn every_slot(kind: &Kind) -> BTreeSet<String> {
+    kind.slots().iter().map(|slot| (*slot).to_owned()).collect()
 }
 
 /// What an object says, to see whether it says something new.

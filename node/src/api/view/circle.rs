@@ -60,18 +60,94 @@ pub struct RuleRequest {
     /// Kinds it selects; empty selects none.
     pub kinds: Vec<Kind>,
     /// Process prefixes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub process: Vec<Path>,
     /// Resources (and capacities on them), by key, id or unique prefix.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<String>,
     /// Single objects, by key, id or unique prefix.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub objects: Vec<String>,
     /// Capacities that begin at most this many weeks ahead.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub weeks: Option<u32>,
     /// What is opened; left out: every slot.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub slots: Option<Vec<String>>,
 }
 
-/// Adds partners to a group circle.
+/// All circles as text: exported, kept under version control, applied again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sharing {
+    /// By name.
+    #[serde(default, rename = "circle")]
+    pub circles: Vec<CircleText>,
+}
+impl Shape for Sharing {
+    const SCHEMA: &'static str = "fmesh.sharing.v1";
+}
+
+/// One circle in words: partners and objects by the names that this site uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CircleText {
+    /// Name.
+    pub name: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+    /// Last day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Date>,
+    /// Who.
+    pub audience: AudienceRequest,
+    /// What.
+    #[serde(default, rename = "rule")]
+    pub rules: Vec<RuleRequest>,
+}
+
+/// Makes the circles what a text says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SharingPut {
+    /// Say what would leave or stop leaving, change nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Take away circles that the text does not name.
+    #[serde(default)]
+    pub prune: bool,
+    /// The text.
+    pub sharing: Sharing,
+}
+
+/// What applying a text did or would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharingApplied {
+    /// Nothing was changed.
+    pub dry_run: bool,
+    /// Circles that change, in the order of the text; those taken away last.
+    pub changes: Vec<CircleChange>,
+    /// Circles that are as the text says already.
+    pub same: u64,
+    /// Circles that the text does not name and that stay.
+    pub unnamed: Vec<String>,
+    /// Records that were, or would be, signed.
+    pub signed: u64,
+}
+impl Shape for SharingApplied {
+    const SCHEMA: &'static str = "fmesh.sharing-applied.v1";
+}
+
+/// Takes a circle away.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CircleRemove {
+    /// Say what would stop leaving, change nothing.
+    pub dry_run: bool,
+}
+
+/// Partners to add to a group circle, or to take out of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Members {
@@ -161,6 +237,8 @@ pub struct CircleChange {
     pub circle: Circle,
     /// It did not exist before.
     pub new: bool,
+    /// It does not exist any more.
+    pub removed: bool,
     /// Partners that enter.
     pub entering: Vec<SiteName>,
     /// Partners that leave.
