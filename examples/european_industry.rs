@@ -24,7 +24,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use fmesh::{
-    search::{Answer, Free, Index, Missing, Place, Query},
+    search::{Answer, Free, Index, Missing, Position, Query},
     store::{Changes, Head, Store},
 };
 use fmesh_proto::{
@@ -170,7 +170,7 @@ fn main() -> anyhow::Result<()> {
         "{records} records were stored and {found} are there"
     );
 
-    let origin = Place {
+    let origin = Position {
         lat: "48.30694".parse().map_err(anyhow::Error::msg)?,
         lon: "14.28583".parse().map_err(anyhow::Error::msg)?,
     };
@@ -233,7 +233,7 @@ struct Row {
     name: String,
     city: Option<String>,
     country: &'static str,
-    place: Option<Place>,
+    place: Option<Position>,
     subsector: String,
     tonnes_per_year: Quantity,
 }
@@ -321,7 +321,7 @@ fn name(company: Option<&str>, site: Option<&str>) -> Option<String> {
 }
 
 /// `SRID=4326;POINT(14.343056 48.281944)`, rounded to six decimals (0.1 m).
-fn place(geom: &str) -> anyhow::Result<Place> {
+fn place(geom: &str) -> anyhow::Result<Position> {
     let point = geom
         .strip_prefix("SRID=4326;POINT(")
         .and_then(|rest| rest.strip_suffix(')'));
@@ -340,7 +340,7 @@ fn place(geom: &str) -> anyhow::Result<Place> {
             exact.0 + if up { step } else { 0 },
         ))
     };
-    Ok(Place {
+    Ok(Position {
         lat: degrees(lat)?,
         lon: degrees(lon)?,
     })
@@ -547,7 +547,7 @@ fn fill(store: &Store) -> anyhow::Result<(Index, usize)> {
     Ok((index, count))
 }
 
-fn questions(linz: Place) -> anyhow::Result<[(&'static str, Query); 4]> {
+fn questions(linz: Position) -> anyhow::Result<[(&'static str, Query); 4]> {
     let weeks = WeekSpan::new(Week::new(2027, 10)?, Week::new(2027, 12)?)?;
     let ask = |process: &str, within_km| {
         let mut query = Query::new(weeks);

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fmesh::search::{Index, Parts, Place, Query};
+use fmesh::search::{Index, Parts, Position, Query};
 use fmesh_proto::{
     id::{ObjectId, SiteId},
     kinds::{Kind, Property},
@@ -101,7 +101,7 @@ fn questions() -> Vec<(&'static str, Query)> {
     milling.required.materials = vec!["en-aw-7075".into()];
     milling.need = Quantity::from_units(36);
     let mut near = milling.clone();
-    near.from = Some(Place {
+    near.from = Some(Position {
         lat: "48.303056".parse().expect("degrees"),
         lon: "14.290556".parse().expect("degrees"),
     });

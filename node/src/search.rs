@@ -41,7 +41,6 @@ use self::{
 
 mod find;
 mod lists;
-mod place;
 mod query;
 mod site;
 mod slab;
@@ -50,7 +49,7 @@ mod weeks;
 #[cfg(test)]
 mod tests;
 
-pub use place::Place;
+pub use fmesh_proto::rules::distance::Position;
 pub use query::{Answer, Answers, FindError, Fit, Free, Missing, Query};
 
 /// An index over the current revisions of `site`, `resource` and `capacity` records, own and partners', in memory; derived, rebuildable.

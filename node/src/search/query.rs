@@ -11,7 +11,7 @@ use fmesh_proto::{
     week::{Week, WeekSpan},
 };
 
-use super::Place;
+use super::Position;
 
 /// A question. Every condition that is given must hold.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ pub struct Query {
     /// Farthest, in kilometres.
     pub within_km: Option<u32>,
     /// Where distances start; left out: where our own site is.
-    pub from: Option<Place>,
+    pub from: Option<Position>,
     /// How much must be free in `weeks` together, in `unit`.
     pub need: Option<Quantity>,
     /// Only capacities in this unit count; left out: hours if there is a need, else any unit.

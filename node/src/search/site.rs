@@ -4,7 +4,7 @@ use fmesh_proto::kinds::{Certificate, Location, Site, Slot};
 use jiff::civil::Date;
 
 use super::{
-    place::Place,
+    Position,
     query::{Missing, Query},
 };
 
@@ -41,8 +41,8 @@ impl Profile {
         }
     }
 
-    pub(super) fn place(&self) -> Option<Place> {
-        self.location.known().and_then(Place::of)
+    pub(super) fn place(&self) -> Option<Position> {
+        Position::of(&self.location)
     }
 
     pub(super) fn country(&self) -> Option<&str> {
@@ -53,7 +53,11 @@ impl Profile {
 }
 
 /// Judges a site, which may not have shown anything of itself.
-pub(super) fn judge(query: &Query, from: Option<Place>, profile: Option<&Profile>) -> SiteVerdict {
+pub(super) fn judge(
+    query: &Query,
+    from: Option<Position>,
+    profile: Option<&Profile>,
+) -> SiteVerdict {
     let place = profile.and_then(Profile::place);
     let distance = from.zip(place).map(|(from, place)| from.metres_to(place));
     let conditions = [

@@ -327,7 +327,7 @@ fn conditions_on_the_factory() {
         ("everywhere", |q| q.within_km = Some(u32::MAX), vec![bolt.into(), carbo.into(), place.clone()]),
         ("10 km from Passau", |q| {
             q.within_km = Some(10);
-            q.from = Some(Place { lat: "48.57".parse().expect("degrees"), lon: "13.46".parse().expect("degrees") });
+            q.from = Some(Position { lat: "48.57".parse().expect("degrees"), lon: "13.46".parse().expect("degrees") });
         }, vec![carbo.into(), place.clone()]),
         ("ISO 9001", |q| q.certificates = vec!["ISO9001".into()],
             vec![bolt.into(), unseen("whether ISO9001 is valid then is not shown")]),

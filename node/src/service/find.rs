@@ -13,7 +13,7 @@ use jiff::civil::Date;
 use super::{Error, Service, fields, now, today, unix};
 use crate::{
     api::view::{self, Amount, FindRequest, Fit, Hit, List, Shown, WeekFree},
-    search::{self, Answer, Free, Place, Query},
+    search::{self, Answer, Free, Position, Query},
 };
 
 impl Service {
@@ -35,13 +35,13 @@ impl Service {
     }
 
     /// Where our own site is, also while no circle shows it to anybody.
-    fn own_place(&self) -> Result<Option<Place>, Error> {
+    fn own_place(&self) -> Result<Option<Position>, Error> {
         let objects = self.node.store.objects(Some(&Kind::Site))?;
         let Some(object) = objects.first() else {
             return Ok(None);
         };
         let site = kinds::Site::read(&fields::held(&object.fields))?;
-        Ok(site.location.known().and_then(Place::of))
+        Ok(Position::of(&site.location))
     }
 
     fn hit(&self, membership: &Membership, answer: Answer, now: u64) -> Hit {
@@ -153,7 +153,7 @@ fn query(asked: FindRequest, today: Date) -> Result<Query, Error> {
     query.certificates = asked.certificates;
     query.countries = asked.countries;
     query.within_km = asked.within_km;
-    query.from = asked.from.map(|point| Place {
+    query.from = asked.from.map(|point| Position {
         lat: point.lat,
         lon: point.lon,
     });

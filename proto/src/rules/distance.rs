@@ -26,7 +26,7 @@ impl Position {
     }
     /// Great-circle distance (haversine) in whole metres, rounded.
     #[must_use]
-    pub fn metres_to(self, other: Self) -> u64 {
+    pub fn metres_to(self, other: Self) -> u32 {
         let radians = |degrees: Degrees| (f64::from(degrees.0) / 1e6).to_radians();
         let (lat_a, lat_b) = (radians(self.lat), radians(other.lat));
         let half_lat = (lat_b - lat_a) / 2.0;
@@ -35,7 +35,7 @@ impl Position {
         // Rounding errors can push `h` out of 0..=1, where asin has no answer.
         let metres = 2.0 * EARTH_RADIUS_METRES * h.clamp(0.0, 1.0).sqrt().asin();
         // Between 0 and 20,015,114, so the conversion loses only the decimals.
-        metres.round() as u64
+        metres.round() as u32
     }
 }
 
