@@ -23,7 +23,7 @@ use fmesh::{
     writer::{Setup, Writer, Written},
 };
 use fmesh_proto::{keys::PublicKey, mesh::follow::Incoming, record::View};
-use support::{History, Party, rate, size, timed};
+use support::{History, Party, cpu, rate, size, timed};
 use tokio::sync::mpsc;
 
 /// Publications that one work brings, as a page of a pull does.
@@ -55,10 +55,17 @@ fn main() {
     let key = history.author.keys.public().record;
     let (mut raw, mut writer) = (0_f64, 0_f64);
     for round in 1..=rounds {
+        let before = cpu();
         let ((), took) = timed(|| verify_raw(&key, &signed, cores));
-        let raw_now = rate(records, took);
-        let writer_now = rate(records, store(&history, &reader, &encoded, batch, ahead));
-        println!("round {round}: raw {raw_now:.0}/s, writer {writer_now:.0}/s");
+        let (raw_now, raw_cpu) = (rate(records, took), cpu() - before);
+        let (took, writer_cpu) = store(&history, &reader, &encoded, batch, ahead);
+        let writer_now = rate(records, took);
+        let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / records as f64;
+        println!(
+            "round {round}: raw {raw_now:.0}/s with {:.1} us of processor each, writer {writer_now:.0}/s with {:.1} us",
+            each(raw_cpu),
+            each(writer_cpu)
+        );
         raw = raw.max(raw_now);
         writer = writer.max(writer_now);
     }
@@ -99,14 +106,15 @@ fn verify_raw(key: &PublicKey, signed: &[Signed], cores: usize) {
     });
 }
 
-/// Gives everything to a writer over a new store; how long the feed took from the first byte to the last flush.
+/// Gives everything to a writer over a new store; how long the feed took from the first byte to the last flush, and how much
+/// processor time.
 fn store(
     history: &History,
     reader: &Party,
     feed: &[Vec<u8>],
     batch: usize,
     ahead: usize,
-) -> Duration {
+) -> (Duration, Duration) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let store = Store::open(dir.path()).expect("opens");
     let mut changes = Changes::new();
@@ -143,7 +151,7 @@ fn store(
                 .await;
         }
         taker.until(0).await;
-        let start = std::time::Instant::now();
+        let (start, before) = (std::time::Instant::now(), cpu());
         for (n, part) in feed.chunks(batch).enumerate() {
             let views = part
                 .iter()
@@ -160,7 +168,7 @@ fn store(
             taker.until(ahead).await;
         }
         taker.until(0).await;
-        start.elapsed()
+        (start.elapsed(), cpu() - before)
     });
     let position = store.feed_position(&issuer, &support::CIRCLE);
     assert_eq!(position.expect("reads"), feed.len() as u64, "all is stored");

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Reading records makes many short-lived values, and mostly drops them on another thread than it made them on.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match fmesh::cli::parse(std::env::args_os()) {
         Ok(cli) => cli,

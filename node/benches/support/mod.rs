@@ -27,6 +27,10 @@ use fmesh_proto::{
 };
 use serde_json::json;
 
+/// The allocator of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Unix seconds that records claim.
 pub const IAT: u64 = 1_790_000_000;
 /// The circle whose feed carries the records.
@@ -212,6 +216,15 @@ pub fn size(name: &str, full: usize, short: usize) -> usize {
     let prefix = format!("{name}=");
     let given = std::env::args().find_map(|arg| arg.strip_prefix(&prefix)?.parse().ok());
     given.unwrap_or(if is_bench() { full } else { short })
+}
+
+/// Processor time that this process has used, in all its threads.
+pub fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let (_, fields) = stat.rsplit_once(')').expect("a name in brackets");
+    let ticks = fields.split(' ').skip(12).take(2);
+    let ticks: u64 = ticks.map(|n| n.parse::<u64>().expect("a number")).sum();
+    Duration::from_millis(ticks * 10)
 }
 
 /// Things per second.
