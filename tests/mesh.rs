@@ -91,7 +91,6 @@ async fn three_factories_share_what_each_may_see() {
 fn decoded(view: &fmesh_proto::record::View) -> String {
     use base64::Engine as _;
     view.disclosures()
-        .iter()
         .map(|d| {
             base64::engine::general_purpose::URL_SAFE_NO_PAD
                 .decode(d.as_str())

@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use fmesh_proto::{
     id::{ObjectId, SiteId},
-    kinds::{Capacity, Kind, Resource, Site, Typed as _},
+    kinds::{Capacity, Content, Kind, Resource, Site},
     quantity::Unit,
     record::{RecordError, Verified},
     taxonomy::Path,
@@ -174,31 +174,30 @@ impl Index {
             retired: claims.retired,
             fields: record.fields(),
         };
-        if let Err(error) = self.put_parts(parts) {
-            tracing::warn!(site = %claims.iss, seq = claims.seq, %error, "not in the search index");
+        match record.content() {
+            Ok(content) => self.put_content(&parts, content),
+            Err(error) => {
+                tracing::warn!(site = %claims.iss, seq = claims.seq, %error, "not in the search index");
+            }
         }
     }
 
     /// As [`Self::put`], for whoever holds the parts of a verified record. A revision older than the one held is ignored. Fails, and
     /// changes nothing, if the fields are not those of the kind; kinds that search does not need are ignored.
     pub fn put_parts(&mut self, parts: Parts<'_>) -> Result<(), RecordError> {
-        let shown = !parts.retired && parts.fields.values().any(Option::is_some);
-        match parts.kind {
-            Kind::Site => {
-                let site = shown.then(|| Site::read(parts.fields)).transpose()?;
-                self.put_site(&parts, site);
-            }
-            Kind::Resource => {
-                let resource = shown.then(|| Resource::read(parts.fields)).transpose()?;
-                self.put_resource(&parts, resource);
-            }
-            Kind::Capacity => {
-                let capacity = shown.then(|| Capacity::read(parts.fields)).transpose()?;
-                self.put_capacity(&parts, capacity);
-            }
-            Kind::Grant | Kind::Keys | Kind::Membership | Kind::Other(_) => {}
-        }
+        let content = Content::read(parts.kind, parts.fields)?;
+        self.put_content(&parts, &content);
         Ok(())
+    }
+
+    fn put_content(&mut self, parts: &Parts<'_>, content: &Content) {
+        let shown = !parts.retired && parts.fields.values().any(Option::is_some);
+        match content {
+            Content::Site(site) => self.put_site(parts, shown.then_some(site)),
+            Content::Resource(resource) => self.put_resource(parts, shown.then_some(resource)),
+            Content::Capacity(capacity) => self.put_capacity(parts, shown.then_some(capacity)),
+            Content::Grant(_) | Content::Other => {}
+        }
     }
 
     /// Forgets a site.
@@ -244,7 +243,7 @@ impl Index {
             .collect()
     }
 
-    fn put_site(&mut self, parts: &Parts<'_>, site: Option<Site>) {
+    fn put_site(&mut self, parts: &Parts<'_>, site: Option<&Site>) {
         let number = self.site_number(parts.site);
         let Some(entry) = self.sites.get_mut(number) else {
             return;
@@ -257,10 +256,10 @@ impl Index {
         {
             return;
         }
-        entry.profile = site.map(|site| (Stamp::of(parts), Profile::of(site)));
+        entry.profile = site.map(|site| (Stamp::of(parts), Profile::of(site.clone())));
     }
 
-    fn put_resource(&mut self, parts: &Parts<'_>, resource: Option<Resource>) {
+    fn put_resource(&mut self, parts: &Parts<'_>, resource: Option<&Resource>) {
         let site = self.site_number(parts.site);
         let number = self.resource_number((site, parts.id));
         let Some(entry) = self.resources.get_mut(number) else {
@@ -280,13 +279,13 @@ impl Index {
                 stamp: Stamp::of(parts),
                 name: resource.name.known().cloned(),
             }));
-            entry.list = Some(self.lists.take(resource.capabilities));
+            entry.list = Some(self.lists.take(resource.capabilities.clone()));
         }
         self.lists.give_back(old);
         self.drop_unneeded(number);
     }
 
-    fn put_capacity(&mut self, parts: &Parts<'_>, capacity: Option<Capacity>) {
+    fn put_capacity(&mut self, parts: &Parts<'_>, capacity: Option<&Capacity>) {
         let site = self.site_number(parts.site);
         let key = (site, parts.id);
         if let Some(supply) = self.capacities.get(&key).copied() {
@@ -307,9 +306,9 @@ impl Index {
             id: parts.id,
             name: capacity.name.known().cloned(),
             stamp: Stamp::of(parts),
-            series: Series::of(&capacity, &mut self.values),
+            series: Series::of(capacity, &mut self.values),
         };
-        let supply = self.supply_number(site, &capacity);
+        let supply = self.supply_number(site, capacity);
         if let Some(supply) = self.supplies.get_mut(supply) {
             supply.pieces.push(piece);
         }

@@ -159,6 +159,9 @@ impl Decision {
     }
 }
 
+/// Slots that rules ask about; the answer of [`permits`] depends on no others.
+pub const ASKED_SLOTS: [&str; 4] = ["resources", "capabilities", "process", "start"];
+
 /// The one decision: what of `object` the circle's members may see on `today`. `grant` records are never selected by
 /// rules (they go to their partner only).
 #[must_use]

@@ -7,10 +7,10 @@
 //!
 //! It knows nothing about records; that SD-JWT's own member names are refused is a switch.
 
-use std::{cell::Cell, fmt};
+use std::{cell::Cell, collections::BTreeMap, fmt, marker::PhantomData};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::limits::JSON_DEPTH_MAX;
 
@@ -34,21 +34,18 @@ pub enum JsonError {
 
 /// Parses with every refusal named in [`JsonError`], but the names of SD-JWT are allowed.
 pub fn parse_strict(text: &[u8]) -> Result<Value, JsonError> {
+    let text = std::str::from_utf8(text).map_err(|error| JsonError::Syntax(error.to_string()))?;
     let cause = Cause::default();
-    let seed = Strict {
-        depth: JSON_DEPTH_MAX,
-        sd_names: true,
-        cause: &cause,
-    };
+    let seed = Strict::new(JSON_DEPTH_MAX, true, &cause);
     read(text, seed).map_err(|error| cause.explain(&error))
 }
 
 /// Reads one text to its end with `seed`.
 pub(crate) fn read<'de, S: DeserializeSeed<'de>>(
-    text: &'de [u8],
+    text: &'de str,
     seed: S,
 ) -> Result<S::Value, serde_json::Error> {
-    let mut json = serde_json::Deserializer::from_slice(text);
+    let mut json = serde_json::Deserializer::from_str(text);
     let value = seed.deserialize(&mut json)?;
     json.end()?;
     Ok(value)
@@ -74,18 +71,64 @@ impl Cause {
     }
 }
 
-/// Reads one value strictly.
-#[derive(Clone, Copy)]
-pub(crate) struct Strict<'c> {
-    /// How many arrays and objects may still be nested.
-    pub(crate) depth: usize,
-    /// Whether members may be called `_sd`, `_sd_alg` or `...`.
-    pub(crate) sd_names: bool,
-    /// Where the reason of a refusal goes.
-    pub(crate) cause: &'c Cause,
+/// What strict reading makes: a [`Value`], or nothing but the certainty that the text is acceptable.
+pub(crate) trait Made: Sized {
+    fn of(leaf: Value) -> Self;
+    fn text(text: &str) -> Self;
+    fn array(elements: Vec<Self>) -> Self;
+    fn object(members: BTreeMap<String, Self>) -> Self;
 }
 
-impl Strict<'_> {
+impl Made for Value {
+    fn of(leaf: Value) -> Self {
+        leaf
+    }
+    fn text(text: &str) -> Self {
+        text.into()
+    }
+    fn array(elements: Vec<Self>) -> Self {
+        Self::Array(elements)
+    }
+    fn object(members: BTreeMap<String, Self>) -> Self {
+        Self::Object(members.into_iter().collect())
+    }
+}
+
+impl Made for () {
+    fn of(_: Value) {}
+    fn text(_: &str) {}
+    fn array(_: Vec<Self>) {}
+    fn object(_: BTreeMap<String, Self>) {}
+}
+
+/// Reads one value strictly.
+pub(crate) struct Strict<'c, M> {
+    /// How many arrays and objects may still be nested.
+    depth: usize,
+    /// Whether members may be called `_sd`, `_sd_alg` or `...`.
+    sd_names: bool,
+    /// Where the reason of a refusal goes.
+    cause: &'c Cause,
+    made: PhantomData<M>,
+}
+
+impl<M> Clone for Strict<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<M> Copy for Strict<'_, M> {}
+
+impl<'c, M> Strict<'c, M> {
+    pub(crate) fn new(depth: usize, sd_names: bool, cause: &'c Cause) -> Self {
+        Self {
+            depth,
+            sd_names,
+            cause,
+            made: PhantomData,
+        }
+    }
+
     fn deeper<E: Error>(self) -> Result<Self, E> {
         match self.depth.checked_sub(1) {
             Some(depth) => Ok(Self { depth, ..self }),
@@ -94,50 +137,47 @@ impl Strict<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict<'_> {
-    type Value = Value;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+impl<'de, M: Made> DeserializeSeed<'de> for Strict<'_, M> {
+    type Value = M;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<M, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Strict<'_> {
-    type Value = Value;
+impl<'de, M: Made> Visitor<'de> for Strict<'_, M> {
+    type Value = M;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value without floats")
     }
-    fn visit_unit<E: Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E: Error>(self) -> Result<M, E> {
+        Ok(M::of(Value::Null))
     }
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+    fn visit_bool<E: Error>(self, value: bool) -> Result<M, E> {
+        Ok(M::of(Value::Bool(value)))
     }
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_i64<E: Error>(self, value: i64) -> Result<M, E> {
+        Ok(M::of(value.into()))
     }
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+    fn visit_u64<E: Error>(self, value: u64) -> Result<M, E> {
         i64::try_from(value)
-            .map(Value::from)
+            .map(|value| M::of(value.into()))
             .map_err(|_| E::custom(format_args!("number {value} is larger than 2^63-1")))
     }
-    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
+    fn visit_str<E: Error>(self, value: &str) -> Result<M, E> {
+        Ok(M::text(value))
     }
-    fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<M, A::Error> {
         let inner = self.deeper()?;
-        let mut values = Vec::new();
-        while let Some(value) = array.next_element_seed(inner)? {
-            values.push(value);
+        let mut elements = Vec::new();
+        while let Some(element) = array.next_element_seed(inner)? {
+            elements.push(element);
         }
-        Ok(Value::Array(values))
+        Ok(M::array(elements))
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<M, A::Error> {
         let inner = self.deeper()?;
-        let mut members = Map::new();
+        let mut members = BTreeMap::new();
         while let Some(name) = object.next_key::<String>()? {
             if !self.sd_names && matches!(name.as_str(), "_sd" | "_sd_alg" | "...") {
                 return Err(self.cause.refuse(JsonError::Reserved(name)));
@@ -147,7 +187,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
             }
             members.insert(name, object.next_value_seed(inner)?);
         }
-        Ok(Value::Object(members))
+        Ok(M::object(members))
     }
 }
 
@@ -243,17 +283,24 @@ mod tests {
     fn names_of_sd_jwt_are_refused_where_asked() {
         for name in ["_sd", "_sd_alg", "..."] {
             let cause = Cause::default();
-            let seed = Strict {
-                depth: 4,
-                sd_names: false,
-                cause: &cause,
-            };
-            let error = read(format!("[{{\"{name}\":1}}]").as_bytes(), seed).expect_err("reserved");
+            let seed = Strict::<Value>::new(4, false, &cause);
+            let error = read(&format!("[{{\"{name}\":1}}]"), seed).expect_err("reserved");
             assert_eq!(cause.explain(&error), JsonError::Reserved(name.into()));
         }
     }
 
     proptest! {
+        #[test]
+        fn a_check_alone_refuses_what_reading_refuses(text in r#"[\[\]{}",:a0-9. \\u-]{0,24}"#) {
+            let (of_value, of_check) = (Cause::default(), Cause::default());
+            let value = read(&text, Strict::<Value>::new(3, false, &of_value));
+            let check = read(&text, Strict::<()>::new(3, false, &of_check));
+            prop_assert_eq!(
+                value.map(drop).map_err(|error| of_value.explain(&error)),
+                check.map_err(|error| of_check.explain(&error))
+            );
+        }
+
         #[test]
         fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse_strict(&bytes);

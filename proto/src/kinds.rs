@@ -175,45 +175,87 @@ impl<T: Serialize> Slot<T> {
 pub trait Typed: Sized {
     /// The kind.
     const KIND: Kind;
-    /// Reads; `fields` as [`crate::record::Verified::fields`] gives them. Errors name the slot.
-    fn read(fields: &BTreeMap<String, Option<Value>>) -> Result<Self, RecordError>;
+    /// Reads; errors name the slot.
+    fn read(shown: &impl Shown) -> Result<Self, RecordError>;
     /// Writes every slot; withheld and unknown both become null.
     fn write(&self) -> Fields;
     /// The kind's own rules over what is shown.
     fn check(&self) -> Result<(), RecordError>;
 }
 
+/// What a view shows, as the type of its kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// `site`.
+    Site(Site),
+    /// `resource`.
+    Resource(Resource),
+    /// `capacity`.
+    Capacity(Capacity),
+    /// `grant`.
+    Grant(Grant),
+    /// A plain kind, or a kind of a newer version: no slots that are known here.
+    Other,
+}
+impl Content {
+    /// Reads the slots of `kind`. Errors name the slot.
+    pub fn read(kind: &Kind, shown: &impl Shown) -> Result<Self, RecordError> {
+        Ok(match kind {
+            Kind::Site => Self::Site(Site::read(shown)?),
+            Kind::Resource => Self::Resource(Resource::read(shown)?),
+            Kind::Capacity => Self::Capacity(Capacity::read(shown)?),
+            Kind::Grant => Self::Grant(Grant::read(shown)?),
+            Kind::Keys | Kind::Membership | Kind::Other(_) => Self::Other,
+        })
+    }
+    /// The kind's own rules over what is shown.
+    pub fn check(&self) -> Result<(), RecordError> {
+        match self {
+            Self::Site(site) => site.check(),
+            Self::Resource(resource) => resource.check(),
+            Self::Capacity(capacity) => capacity.check(),
+            Self::Grant(grant) => grant.check(),
+            Self::Other => Ok(()),
+        }
+    }
+}
+
 /// Runs the rules of `kind` over what a view shows; used before signing and by every reader.
 ///
 /// Plain kinds and kinds of a newer version have no slots, so nothing is checked here.
 pub fn check(kind: &Kind, fields: &BTreeMap<String, Option<Value>>) -> Result<(), RecordError> {
-    match kind {
-        Kind::Site => Site::read(fields)?.check(),
-        Kind::Resource => Resource::read(fields)?.check(),
-        Kind::Capacity => Capacity::read(fields)?.check(),
-        Kind::Grant => Grant::read(fields)?.check(),
-        Kind::Keys | Kind::Membership | Kind::Other(_) => Ok(()),
+    Content::read(kind, fields)?.check()
+}
+
+/// Slots as somebody holds them, ready to be read.
+pub trait Shown {
+    /// Reads one slot. A name that is not there is withheld. The error says what is wrong with the value.
+    fn slot<T: DeserializeOwned>(&self, name: &str) -> Result<Slot<T>, String>;
+}
+
+/// As [`crate::record::Verified::fields`] gives them.
+impl Shown for BTreeMap<String, Option<Value>> {
+    fn slot<T: DeserializeOwned>(&self, name: &str) -> Result<Slot<T>, String> {
+        match self.get(name) {
+            None | Some(None) => Ok(Slot::Withheld),
+            Some(Some(Value::Null)) => Ok(Slot::Unknown),
+            Some(Some(value)) => T::deserialize(value)
+                .map(Slot::Known)
+                .map_err(|error| error.to_string()),
+        }
     }
 }
 
-/// Reads one slot. A name that `fields` does not hold is withheld.
+/// Reads one slot; the error names it.
 pub fn slot<T: DeserializeOwned>(
-    fields: &BTreeMap<String, Option<Value>>,
+    shown: &impl Shown,
     kind: &Kind,
     name: &str,
 ) -> Result<Slot<T>, RecordError> {
-    match fields.get(name) {
-        None | Some(None) => Ok(Slot::Withheld),
-        Some(Some(Value::Null)) => Ok(Slot::Unknown),
-        Some(Some(value)) => {
-            T::deserialize(value)
-                .map(Slot::Known)
-                .map_err(|error| RecordError::Rule {
-                    kind: kind.to_string(),
-                    what: format!("{name}: {error}"),
-                })
-        }
-    }
+    shown.slot(name).map_err(|what| RecordError::Rule {
+        kind: kind.to_string(),
+        what: format!("{name}: {what}"),
+    })
 }
 
 /// Ties the fields of a struct to their slot names: one list for reading, writing and [`Kind::slots`]. The rules
@@ -226,9 +268,9 @@ macro_rules! slots {
         impl $crate::kinds::Typed for $type {
             const KIND: $crate::kinds::Kind = $crate::kinds::Kind::$type;
             fn read(
-                fields: &std::collections::BTreeMap<String, Option<serde_json::Value>>,
+                shown: &impl $crate::kinds::Shown,
             ) -> Result<Self, $crate::record::RecordError> {
-                Ok(Self { $($field: $crate::kinds::slot(fields, &Self::KIND, $name)?),+ })
+                Ok(Self { $($field: $crate::kinds::slot(shown, &Self::KIND, $name)?),+ })
             }
             fn write(&self) -> $crate::record::Fields {
                 [$(($name.to_owned(), self.$field.to_value())),+].into_iter().collect()

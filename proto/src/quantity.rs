@@ -175,7 +175,40 @@ pub(crate) enum Refused {
 /// Reads a decimal number as an integer of `10^-decimals`, exactly.
 ///
 /// Grammar: `[+-] digits [. digits] [(e|E) [+-] digits]`.
-pub(crate) fn parse_scaled(text: &str, decimals: i32) -> Result<i64, Refused> {
+pub(crate) fn parse_scaled(text: &str, decimals: u32) -> Result<i64, Refused> {
+    match parse_plain(text, decimals) {
+        Some(value) => Ok(value),
+        None => parse_any(text, decimals.cast_signed()),
+    }
+}
+
+/// The short way for what nearly every number looks like: a few digits, perhaps a point and `decimals` more.
+fn parse_plain(text: &str, decimals: u32) -> Option<i64> {
+    if text.len() > PLAIN_CHARS_MAX {
+        return None;
+    }
+    let mut value = 0_i64;
+    let mut digits = 0;
+    let mut before_point = None;
+    for byte in text.bytes() {
+        match byte {
+            b'0'..=b'9' => {
+                value = value * 10 + i64::from(byte - b'0');
+                digits += 1;
+            }
+            b'.' if before_point.is_none() && digits > 0 => before_point = Some(digits),
+            _ => return None,
+        }
+    }
+    let fraction = match before_point {
+        None if digits > 0 => 0,
+        Some(before) if digits > before => digits - before,
+        _ => return None,
+    };
+    value.checked_mul(10_i64.pow(decimals.checked_sub(fraction)?))
+}
+
+fn parse_any(text: &str, decimals: i32) -> Result<i64, Refused> {
     if text.len() > NUMBER_CHARS_MAX {
         return Err(Refused::NotANumber);
     }
@@ -272,6 +305,8 @@ fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// Longest text that is read the short way: no overflow while its digits are read.
+const PLAIN_CHARS_MAX: usize = 16;
 /// Longest text that is tried as a number; the longest useful one has about 25 characters.
 const NUMBER_CHARS_MAX: usize = 64;
 /// How much of a refused text an error repeats.
@@ -447,6 +482,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_short_way_reads_what_the_long_way_reads(text in "[-+]?[0-9]{0,18}[.]?[0-9]{0,8}[e.]?", decimals in 0_u32..8) {
+            if let Some(value) = parse_plain(&text, decimals) {
+                prop_assert_eq!(parse_any(&text, decimals.cast_signed()).ok(), Some(value));
+            }
+        }
+
         #[test]
         fn every_quantity_is_read_back(thousandths: i64) {
             let quantity = Quantity::from_thousandths(thousandths);

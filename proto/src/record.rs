@@ -18,15 +18,20 @@
 //! This module does not know which key counts (`keys` does), whether the leaf is in the log (`log`
 //! does), what the slots mean (`kinds` does), or who may see them (`circle` does).
 
-use std::{collections::BTreeMap, sync::OnceLock};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
     id::{CircleId, Digest, MeshId, ObjectId, SiteId},
     keys::PublicKey,
-    kinds::{self, Kind},
+    kinds::{Content, Kind, Shown, Slot},
     limits::{CORE_BYTES_MAX, FEEDS_PER_RECORD_MAX, SLOTS_MAX, VIEW_BYTES_MAX},
 };
 
@@ -39,8 +44,8 @@ mod tests;
 pub use disclosure::Disclosure;
 pub use issue::Issued;
 
-use disclosure::read_feed;
-use payload::{Body, Header, Payload, Place};
+use disclosure::{Opened, read_feed};
+use payload::{Body, Header, Payload, Place, SlotName};
 
 /// Why a record is refused. One failure refuses the record, never the feed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -105,11 +110,11 @@ pub struct Claims {
 pub type Fields = BTreeMap<String, Value>;
 
 /// A core with some disclosures, from anyone: nothing about it is checked but its length and alphabet.
-/// Text form: `core~disclosure~...~`.
+/// Text form: `core~disclosure~...~`. Clones share the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
-    core: String,
-    disclosures: Vec<Disclosure>,
+    text: Arc<str>,
+    core_bytes: usize,
 }
 
 impl View {
@@ -122,85 +127,90 @@ impl View {
             )));
         }
         let text = std::str::from_utf8(text).map_err(|_| malformed("not ASCII text"))?;
-        let text = text.strip_suffix('~').ok_or_else(|| {
+        let parts = text.strip_suffix('~').ok_or_else(|| {
             malformed("a view ends with ~, this one is cut off or something else")
         })?;
-        let mut parts = text.split('~');
+        let mut parts = parts.split('~');
         let core = parts.next().unwrap_or_default();
         if !is_text_of(core, |byte| byte == b'.' || is_base64url(byte)) {
             return Err(malformed("the core is not base64url"));
         }
-        let disclosures = parts
+        if !parts
             .take(DISCLOSURES_MAX + 1)
-            .map(|part| match is_text_of(part, is_base64url) {
-                true => Ok(Disclosure::from_text(part.to_owned())),
-                false => Err(malformed("a disclosure is not base64url")),
-            })
-            .collect::<Result<_, _>>()?;
-        Self::bounded(core.to_owned(), disclosures)
+            .all(|part| is_text_of(part, is_base64url))
+        {
+            return Err(malformed("a disclosure is not base64url"));
+        }
+        let view = Self {
+            text: text.into(),
+            core_bytes: core.len(),
+        };
+        view.check_bounds().map(|()| view)
+    }
+
+    fn assemble<'a>(core: &str, disclosures: impl Iterator<Item = &'a Disclosure<'a>>) -> Self {
+        let mut text = String::with_capacity(2 * core.len());
+        text.push_str(core);
+        text.push('~');
+        for disclosure in disclosures {
+            text.push_str(disclosure.as_str());
+            text.push('~');
+        }
+        Self {
+            text: text.into(),
+            core_bytes: core.len(),
+        }
     }
 
     /// Every view passes here, so its bounds hold for what is signed and for what is read.
-    fn bounded(core: String, disclosures: Vec<Disclosure>) -> Result<Self, RecordError> {
-        if core.len() > CORE_BYTES_MAX {
+    fn check_bounds(&self) -> Result<(), RecordError> {
+        if self.core_bytes > CORE_BYTES_MAX {
             return Err(malformed(format!(
                 "a core of {} bytes, at most {CORE_BYTES_MAX} are allowed",
-                core.len()
+                self.core_bytes
             )));
         }
-        if disclosures.len() > DISCLOSURES_MAX {
+        if self.disclosures().count() > DISCLOSURES_MAX {
             return Err(malformed(format!(
                 "more than {DISCLOSURES_MAX} disclosures"
             )));
         }
-        let view = Self { core, disclosures };
-        let bytes = view.encoded_len();
+        let bytes = self.text.len();
         if bytes > VIEW_BYTES_MAX {
             return Err(malformed(format!(
                 "a view of {bytes} bytes, at most {VIEW_BYTES_MAX} are allowed"
             )));
         }
-        Ok(view)
+        Ok(())
     }
 
-    fn encoded_len(&self) -> usize {
-        self.core.len()
-            + 1
-            + self
-                .disclosures
-                .iter()
-                .map(|d| d.as_str().len() + 1)
-                .sum::<usize>()
+    /// The text form, for whoever keeps it.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        self.as_str().to_owned()
     }
 
     /// The text form.
     #[must_use]
-    pub fn encode(&self) -> String {
-        let mut text = String::with_capacity(self.encoded_len());
-        text.push_str(&self.core);
-        text.push('~');
-        for disclosure in &self.disclosures {
-            text.push_str(disclosure.as_str());
-            text.push('~');
-        }
-        text
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 
     /// The signed bytes.
     #[must_use]
     pub fn core(&self) -> &str {
-        &self.core
+        &self.text[..self.core_bytes]
     }
 
     /// The disclosures.
-    #[must_use]
-    pub fn disclosures(&self) -> &[Disclosure] {
-        &self.disclosures
+    pub fn disclosures(&self) -> impl Iterator<Item = Disclosure<'_>> {
+        let parts = self.text[self.core_bytes + 1..].split_terminator('~');
+        parts.map(Disclosure::from_text)
     }
 
     /// Every check that needs no key: header form, payload, disclosures match slots, kind's slots complete.
     pub fn parse(self) -> Result<Parsed, RecordError> {
-        let (header, payload) = payload::decode(&self.core)?;
+        let (header, payload) = payload::decode(self.core())?;
         let Header { kid, signature } = header;
         let Payload {
             claims,
@@ -209,33 +219,30 @@ impl View {
         } = payload;
         let places = payload::places(&hidden_feeds, &body)?;
 
-        let (names, mut values) = match body {
-            Body::Plain(members) => members
-                .into_iter()
-                .map(|(name, value)| (name, Some(value)))
-                .unzip(),
-            Body::Slots(slots) => {
-                let values = vec![None; slots.len()];
-                (
-                    slots.into_iter().map(|(name, _)| name).collect::<Vec<_>>(),
-                    values,
-                )
+        let mut slots = Slots::default();
+        let fields = OnceLock::new();
+        match body {
+            Body::Plain(members) => {
+                let shown = members.into_iter().map(|(name, value)| (name, Some(value)));
+                let _ = fields.set(shown.collect());
             }
-        };
+            Body::Slots(names) => {
+                slots.places = names.into_iter().map(|(name, _)| (name, None)).collect();
+            }
+        }
         let mut feeds: Vec<(CircleId, u64)> = Vec::new();
         let mut opened = vec![false; places.len()];
-        for disclosure in &self.disclosures {
-            let at = places.find(disclosure)?;
+        for disclosure in self.disclosures() {
+            let at = places.find(&disclosure)?;
             if std::mem::replace(&mut opened[at], true) {
                 return Err(RecordError::Disclosure(
                     "one disclosure is given twice".into(),
                 ));
             }
-            let value = disclosure.open()?;
             match places.place(at) {
-                Place::Slot(n) => values[n] = Some(value),
+                Place::Slot(n) => slots.places[n].1 = Some(slots.opened.open(&disclosure)?),
                 Place::Feed(_) => {
-                    let (circle, feed_seq) = read_feed(&value)?;
+                    let (circle, feed_seq) = read_feed(&disclosure.open()?)?;
                     if feeds.iter().any(|(other, _)| *other == circle) {
                         return Err(RecordError::Disclosure(
                             "two feed positions in one circle".into(),
@@ -246,15 +253,48 @@ impl View {
             }
         }
         Ok(Parsed {
-            fields: names.into_iter().zip(values).collect(),
+            slots,
+            fields,
             feeds_total: hidden_feeds.len(),
             claims,
             kid,
             signature,
             feeds,
             leaf: OnceLock::new(),
+            content: OnceLock::new(),
             view: self,
         })
+    }
+}
+
+/// The slots of a core: what a view opens, and what it withholds.
+#[derive(Debug, Clone, Default)]
+struct Slots {
+    /// In the order of the core, with the place of what is opened.
+    places: Vec<(SlotName, Option<Range<usize>>)>,
+    opened: Opened,
+}
+
+impl Slots {
+    fn values(&self) -> BTreeMap<String, Option<Value>> {
+        let value = |at: &Range<usize>| {
+            let value = self.opened.value(at);
+            value.expect("it was read before with every check")
+        };
+        self.places
+            .iter()
+            .map(|(name, at)| (name.to_string(), at.as_ref().map(value)))
+            .collect()
+    }
+}
+
+impl Shown for Slots {
+    fn slot<T: DeserializeOwned>(&self, name: &str) -> Result<Slot<T>, String> {
+        let place = self.places.iter().find(|(other, _)| other == name);
+        match place.and_then(|(_, at)| at.as_ref()) {
+            None => Ok(Slot::Withheld),
+            Some(at) => self.opened.value::<Option<T>>(at).map(Slot::from),
+        }
     }
 }
 
@@ -264,11 +304,15 @@ pub struct Parsed {
     claims: Claims,
     kid: String,
     signature: [u8; 64],
-    fields: BTreeMap<String, Option<Value>>,
+    slots: Slots,
+    /// The same as JSON values, once somebody needed them; plain bodies from the beginning.
+    fields: OnceLock<BTreeMap<String, Option<Value>>>,
     feeds: Vec<(CircleId, u64)>,
     feeds_total: usize,
     /// Leaf hash of the core, once somebody needed it.
     leaf: OnceLock<Digest>,
+    /// What the slots say, once somebody needed it.
+    content: OnceLock<Result<Box<Content>, RecordError>>,
     view: View,
 }
 
@@ -291,20 +335,30 @@ impl Parsed {
         Verified(self)
     }
 
+    fn fields(&self) -> &BTreeMap<String, Option<Value>> {
+        self.fields.get_or_init(|| self.slots.values())
+    }
+
+    /// What the slots say, as the kind's own type.
+    fn content(&self) -> Result<&Content, RecordError> {
+        self.content
+            .get_or_init(|| Content::read(&self.claims.kind, &self.slots).map(Box::new))
+            .as_ref()
+            .map(|content| &**content)
+            .map_err(Clone::clone)
+    }
+
     /// Strict signature check with `key`; refuses when `kid` differs. Then the kind's own rules.
     pub fn verify(self, key: &PublicKey) -> Result<Verified, RecordError> {
         if self.kid != key.fingerprint() {
             return Err(self.wrong_key());
         }
-        let signed = self
-            .view
-            .core
-            .rfind('.')
-            .map_or("", |dot| &self.view.core[..dot]);
+        let core = self.view.core();
+        let signed = core.rfind('.').map_or("", |dot| &core[..dot]);
         if key.verify(signed.as_bytes(), &self.signature).is_err() {
             return Err(RecordError::Signature { kid: self.kid });
         }
-        kinds::check(&self.claims.kind, &self.fields)?;
+        self.content()?.check()?;
         let verified = Verified(self);
         // Needed next, when the record is compared with its log; here other cores help.
         let _ = verified.leaf_hash();
@@ -334,7 +388,12 @@ impl Verified {
     /// Slot -> `None` withheld, `Some(Null)` unknown, `Some(v)` known. All slots of the kind are present.
     #[must_use]
     pub fn fields(&self) -> &BTreeMap<String, Option<Value>> {
-        &self.0.fields
+        self.0.fields()
+    }
+
+    /// What they say, as the kind's own type.
+    pub fn content(&self) -> Result<&Content, RecordError> {
+        self.0.content()
     }
 
     /// Disclosed feed positions.
@@ -369,13 +428,13 @@ impl Verified {
     #[must_use]
     pub fn leaf_hash(&self) -> Digest {
         let Parsed { leaf, view, .. } = &self.0;
-        *leaf.get_or_init(|| crate::log::leaf_hash(view.core.as_bytes()))
+        *leaf.get_or_init(|| crate::log::leaf_hash(view.core().as_bytes()))
     }
 
     /// SHA-256 of the core, as `prev` of the next revision names it.
     #[must_use]
     pub fn core_digest(&self) -> Digest {
-        Digest::of(self.0.view.core.as_bytes())
+        Digest::of(self.0.view.core().as_bytes())
     }
 }
 

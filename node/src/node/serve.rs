@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fmesh_proto::{
-    circle::{Audience, Circle, Object, permits},
+    circle::{ASKED_SLOTS, Audience, Circle, Object, permits},
     id::{CircleId, SiteId},
     keys::{OperatingKeys, pairwise_circle},
     kinds::Kind,
@@ -192,7 +192,9 @@ impl Server {
             (Kind::Grant, _) => entry.slots.clone(),
             (_, None) => BTreeSet::new(),
             (kind, Some(definition)) => {
-                let fields = issued.fields().map_err(|e| damaged(e.to_string()))?;
+                let fields = issued
+                    .fields(&ASKED_SLOTS)
+                    .map_err(|e| damaged(e.to_string()))?;
                 let object = Object {
                     kind,
                     id: &claims.id,

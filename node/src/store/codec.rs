@@ -48,9 +48,7 @@ pub(super) fn from_head(value: &[u8]) -> Option<Head> {
 
 /// received 8 | view text
 pub(super) fn record(view: &View, received: u64) -> Vec<u8> {
-    let mut value = received.to_be_bytes().to_vec();
-    value.extend_from_slice(view.encode().as_bytes());
-    value
+    [&received.to_be_bytes(), view.as_str().as_bytes()].concat()
 }
 
 pub(super) fn from_record(value: &[u8]) -> Option<(View, u64)> {

@@ -77,7 +77,7 @@ impl Read {
                 );
             }
         };
-        let (core, disclosures) = (view.core().to_owned(), view.disclosures().len());
+        let (core, disclosures) = (view.core().to_owned(), view.disclosures().count());
         // A bad disclosure must not hide what the core itself proves.
         let parsed = match view.clone().parse() {
             Ok(parsed) => Ok((view, parsed, None)),

@@ -498,7 +498,6 @@ fn signed_columns_that_do_not_add_up_are_refuted_by_the_kinds_rules() {
     let text_of = |part: &str| String::from_utf8(URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap();
     let total = full
         .disclosures()
-        .iter()
         .find(|d| text_of(d.as_str()).contains(r#"["80","80"]"#))
         .unwrap();
     let lie = URL_SAFE_NO_PAD.encode(text_of(total.as_str()).replace("80", "90"));

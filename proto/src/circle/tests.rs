@@ -48,12 +48,23 @@ fn weeks() -> Fields {
 
 /// What one rule decides: `Ok` of the number of slots, or the reason.
 fn decide(rule: &Rule, kind: &Kind, object: u8, fields: &Fields) -> Result<usize, String> {
-    let object = Object {
-        kind,
-        id: &id(object),
-        fields,
+    let id = id(object);
+    let decided = |fields| {
+        let object = Object {
+            kind,
+            id: &id,
+            fields,
+        };
+        permits(&circle(vec![rule.clone()]), object, TODAY)
     };
-    match permits(&circle(vec![rule.clone()]), object, TODAY) {
+    let mut asked = fields.clone();
+    asked.retain(|name, _| ASKED_SLOTS.contains(&name.as_str()));
+    assert_eq!(
+        decided(&asked),
+        decided(fields),
+        "nothing else is looked at"
+    );
+    match decided(fields) {
         Decision::Shared { slots, rules } => {
             assert_eq!(rules, [0]);
             Ok(slots.len())

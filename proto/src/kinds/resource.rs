@@ -189,6 +189,8 @@ impl Property {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -214,11 +216,8 @@ mod tests {
     fn a_full_resource_is_read_and_written_back() {
         assert_eq!(refusal(&Kind::Resource, &full()), None);
         let resource = Resource::read(&shown(&Kind::Resource, &full())).unwrap();
-        let again = resource
-            .write()
-            .into_iter()
-            .map(|(name, value)| (name, Some(value)))
-            .collect();
+        let written = resource.write().into_iter();
+        let again: BTreeMap<_, _> = written.map(|(name, value)| (name, Some(value))).collect();
         assert_eq!(Resource::read(&again).unwrap(), resource);
         assert_eq!(
             resource.state.known().map(|state| state.item),

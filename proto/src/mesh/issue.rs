@@ -302,15 +302,7 @@ impl Leaf {
     fn bytes(&self) -> usize {
         self.views
             .iter()
-            .map(|(_, view)| {
-                view.core().len()
-                    + view
-                        .disclosures()
-                        .iter()
-                        .map(|d| d.as_str().len() + 1)
-                        .sum::<usize>()
-                    + 8
-            })
+            .map(|(_, view)| view.as_str().len() + 8)
             .sum()
     }
     fn circles(&self) -> impl Iterator<Item = CircleId> {

@@ -15,11 +15,7 @@ use super::{
     malformed,
     payload::{self, Body, Place},
 };
-use crate::{
-    id::CircleId,
-    keys::SigningKey,
-    kinds::{self, Kind},
-};
+use crate::{id::CircleId, keys::SigningKey, kinds::Kind};
 
 /// A record fresh from the pen of its author, with every disclosure: private to the author.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,9 +23,9 @@ pub struct Issued {
     /// What is signed.
     pub claims: Claims,
     core: String,
-    pub(super) slots: BTreeMap<String, Disclosure>,
+    pub(super) slots: BTreeMap<String, Disclosure<'static>>,
     /// In the order of the core.
-    pub(super) feeds: Vec<(CircleId, u64, Disclosure)>,
+    pub(super) feeds: Vec<(CircleId, u64, Disclosure<'static>)>,
 }
 
 impl Issued {
@@ -70,8 +66,9 @@ impl Issued {
         };
 
         let full = issued.full_view();
-        let parsed = View::bounded(full.core, full.disclosures)?.parse()?;
-        kinds::check(&issued.claims.kind, &parsed.fields)?;
+        full.check_bounds()?;
+        let parsed = full.parse()?;
+        parsed.content()?.check()?;
         Ok(issued)
     }
 
@@ -98,30 +95,31 @@ impl Issued {
         self.with(feeds.chain(self.slots.values()))
     }
 
-    fn with<'a>(&'a self, disclosures: impl Iterator<Item = &'a Disclosure>) -> View {
-        View {
-            core: self.core.clone(),
-            disclosures: disclosures.cloned().collect(),
-        }
+    fn with<'a>(&'a self, disclosures: impl Iterator<Item = &'a Disclosure<'a>>) -> View {
+        View::assemble(&self.core, disclosures)
     }
 
-    /// What its slots say; nothing for plain kinds, whose bodies are in the core.
-    pub fn fields(&self) -> Result<Fields, RecordError> {
+    /// What these slots say; nothing for plain kinds, whose bodies are in the core.
+    pub fn fields(&self, names: &[&str]) -> Result<Fields, RecordError> {
+        let named = |(name, _): &(&String, _)| names.contains(&name.as_str());
         self.slots
             .iter()
+            .filter(named)
             .map(|(name, disclosure)| Ok((name.clone(), disclosure.open()?)))
             .collect()
     }
 
     /// Back from the archive form (bytes that this node wrote before).
     pub fn from_full_view(view: &View) -> Result<Self, RecordError> {
-        let (_, payload) = payload::decode(&view.core)?;
+        let (_, payload) = payload::decode(view.core())?;
         let places = payload::places(&payload.feeds, &payload.body)?;
         let mut opened = BTreeMap::new();
-        for disclosure in &view.disclosures {
-            opened.insert(places.place(places.find(disclosure)?), disclosure);
+        let mut given = 0;
+        for disclosure in view.disclosures() {
+            opened.insert(places.place(places.find(&disclosure)?), disclosure);
+            given += 1;
         }
-        if opened.len() != places.len() || view.disclosures.len() != places.len() {
+        if opened.len() != places.len() || given != places.len() {
             return Err(malformed(
                 "not everything is opened: this is a view for others, not the author's archive form",
             ));
@@ -135,17 +133,17 @@ impl Issued {
         for (place, disclosure) in opened {
             match place {
                 Place::Slot(n) => {
-                    slots.insert(names[n].0.clone(), disclosure.clone());
+                    slots.insert(names[n].0.to_string(), disclosure.into_owned());
                 }
                 Place::Feed(_) => {
                     let (circle, feed_seq) = read_feed(&disclosure.open()?)?;
-                    feeds.push((circle, feed_seq, disclosure.clone()));
+                    feeds.push((circle, feed_seq, disclosure.into_owned()));
                 }
             }
         }
         Ok(Self {
             claims: payload.claims,
-            core: view.core.clone(),
+            core: view.core().to_owned(),
             slots,
             feeds,
         })
@@ -157,7 +155,7 @@ fn body(
     kind: &Kind,
     fields: &Fields,
     rng: &mut (impl CryptoRng + ?Sized),
-) -> Result<(Body, BTreeMap<String, Disclosure>), RecordError> {
+) -> Result<(Body, BTreeMap<String, Disclosure<'static>>), RecordError> {
     let rule = |what: String| RecordError::Rule {
         kind: kind.to_string(),
         what,
@@ -183,7 +181,7 @@ fn body(
     let mut slots = BTreeMap::new();
     for name in kind.slots() {
         let disclosure = Disclosure::hide(fields.get(*name).unwrap_or(&Value::Null), rng);
-        hashes.push(((*name).to_owned(), disclosure.hash()));
+        hashes.push(((*name).into(), disclosure.hash()));
         slots.insert((*name).to_owned(), disclosure);
     }
     Ok((Body::Slots(hashes), slots))

@@ -2,7 +2,7 @@
 //!
 //! [`read`] knows the payload's members one by one; here is what one member cannot tell alone.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use base64::Engine as _;
 
@@ -30,8 +30,11 @@ pub(super) struct Payload {
 /// Slots in the order of the core, or the members of a plain kind.
 pub(super) enum Body {
     Plain(Fields),
-    Slots(Vec<(String, Hash)>),
+    Slots(Vec<(SlotName, Hash)>),
 }
+
+/// Borrowed for slots that this version knows.
+pub(super) type SlotName = Cow<'static, str>;
 
 /// The signed text: `header.payload`.
 pub(super) fn encode(kid: &str, claims: &Claims, feeds: &[Hash], body: &Body) -> String {
@@ -101,7 +104,9 @@ pub(super) fn decode(core: &str) -> Result<(Header, Payload), RecordError> {
     let payload = BASE64URL
         .decode(payload)
         .map_err(|error| malformed(format!("the payload is not base64url: {error}")))?;
-    let payload = read::payload(&payload)?;
+    let payload = std::str::from_utf8(&payload)
+        .map_err(|error| malformed(format!("the payload is not UTF-8: {error}")))?;
+    let payload = read::payload(payload)?;
     check(&payload)?;
     Ok((Header { kid, signature }, payload))
 }
@@ -167,7 +172,7 @@ pub(super) struct Places(Vec<(Hash, Place)>);
 
 /// Sorts the digests; refuses one digest in two places.
 pub(super) fn places(feeds: &[Hash], body: &Body) -> Result<Places, RecordError> {
-    let slots: &[(String, Hash)] = match body {
+    let slots: &[(SlotName, Hash)] = match body {
         Body::Plain(_) => &[],
         Body::Slots(slots) => slots,
     };
@@ -195,7 +200,7 @@ impl Places {
     }
 
     /// Index of the place that `disclosure` opens.
-    pub(super) fn find(&self, disclosure: &Disclosure) -> Result<usize, RecordError> {
+    pub(super) fn find(&self, disclosure: &Disclosure<'_>) -> Result<usize, RecordError> {
         let hash = disclosure.hash();
         self.0
             .binary_search_by(|(other, _)| other.cmp(&hash))

@@ -3,11 +3,11 @@
 //! Its members come in the order of PROTOCOL section 3.1 and there are no others, so a duplicate or
 //! a foreign member cannot hide. Whitespace is allowed; generic JSON writers put some.
 
-use std::{cell::Cell, fmt, marker::PhantomData, str::FromStr};
+use std::{borrow::Cow, cell::Cell, fmt, marker::PhantomData, str::FromStr};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{Body, Claims, Fields, Hash, Payload, RecordError, malformed};
+use super::{Body, Claims, Fields, Hash, Payload, RecordError, SlotName, malformed};
 use crate::{
     json::{self, Cause, JsonError, Strict},
     kinds::Kind,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Reads every member; what they say together is not judged yet.
-pub(super) fn payload(text: &[u8]) -> Result<Payload, RecordError> {
+pub(super) fn payload(text: &str) -> Result<Payload, RecordError> {
     let why = Why::default();
     json::read(text, PayloadSeed(&why)).map_err(|error| match why.disclosure.take() {
         Some(what) => RecordError::Disclosure(what),
@@ -73,7 +73,10 @@ impl<'de> Visitor<'de> for PayloadSeed<'_> {
         name(map, "body")?;
         let body = match claims.kind.is_plain() {
             true => Body::Plain(map.next_value_seed(Plain(self.0))?),
-            false => Body::Slots(map.next_value_seed(Slots(self.0))?),
+            false => Body::Slots(map.next_value_seed(Slots {
+                why: self.0,
+                known: claims.kind.slots(),
+            })?),
         };
         match map.next_key::<String>()? {
             None => Ok(Payload {
@@ -265,23 +268,26 @@ impl<'de> Visitor<'de> for Feeds {
 }
 
 /// `{"<slot>":[{"...":"<digest>"}], ...}`.
-struct Slots<'w>(&'w Why);
+struct Slots<'w> {
+    why: &'w Why,
+    known: &'static [&'static str],
+}
 
 impl<'de> DeserializeSeed<'de> for Slots<'_> {
-    type Value = Vec<(String, Hash)>;
+    type Value = Vec<(SlotName, Hash)>;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for Slots<'_> {
-    type Value = Vec<(String, Hash)>;
+    type Value = Vec<(SlotName, Hash)>;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of slots")
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut slots: Vec<(String, Hash)> = Vec::with_capacity(16);
-        while let Some(name) = map.next_key::<String>()? {
+        let mut slots: Vec<(SlotName, Hash)> = Vec::with_capacity(16);
+        while let Some(name) = map.next_key_seed(AnyName(self.known))? {
             if slots.len() == SLOTS_MAX {
                 return Err(A::Error::custom(format_args!(
                     "more than {SLOTS_MAX} slots"
@@ -293,15 +299,42 @@ impl<'de> Visitor<'de> for Slots<'_> {
                 )));
             }
             if slots.iter().any(|(other, _)| *other == name) {
-                return Err(self.0.json.refuse(JsonError::Duplicate(name)));
+                return Err(self
+                    .why
+                    .json
+                    .refuse(JsonError::Duplicate(name.into_owned())));
             }
             let hash = map.next_value_seed(Slot {
-                why: self.0,
+                why: self.why,
                 name: &name,
             })?;
             slots.push((name, hash));
         }
         Ok(slots)
+    }
+}
+
+/// A slot's name, without a copy if it is one of ours.
+struct AnyName(&'static [&'static str]);
+
+impl<'de> DeserializeSeed<'de> for AnyName {
+    type Value = SlotName;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<SlotName, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for AnyName {
+    type Value = SlotName;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a slot")
+    }
+    fn visit_str<E: Error>(self, name: &str) -> Result<SlotName, E> {
+        let known = self.0.iter().find(|known| **known == name);
+        Ok(known.map_or_else(
+            || Cow::Owned(name.to_owned()),
+            |known| Cow::Borrowed(*known),
+        ))
     }
 }
 
@@ -343,11 +376,7 @@ struct Plain<'w>(&'w Why);
 impl<'de> DeserializeSeed<'de> for Plain<'_> {
     type Value = Fields;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Fields, D::Error> {
-        let members = Strict {
-            depth: JSON_DEPTH_MAX - 1,
-            sd_names: false,
-            cause: &self.0.json,
-        };
+        let members = Strict::new(JSON_DEPTH_MAX - 1, false, &self.0.json);
         let serde_json::Value::Object(members) = members.deserialize(deserializer)? else {
             return Err(D::Error::custom("a body is an object"));
         };

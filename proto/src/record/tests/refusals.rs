@@ -385,7 +385,8 @@ fn disclosures_open_their_own_place_once() {
             .expect_err(why);
         assert!(error.to_string().contains(why), "{error}");
     }
-    let three = Disclosure::from_text(BASE64URL.encode(r#"["AAAAAAAAAAAAAAAAAAAAAA","name","x"]"#));
+    let three = BASE64URL.encode(r#"["AAAAAAAAAAAAAAAAAAAAAA","name","x"]"#);
+    let three = Disclosure::from_text(&three);
     let payload =
         part(issued.core(), 1).replacen(&issued.slots["name"].digest(), &three.digest(), 1);
     let error = read(format!("{}~{}~", core(&header(), &payload), three.as_str()).as_bytes())
