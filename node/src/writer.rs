@@ -3,10 +3,10 @@
 //! A job is verified, decided and committed in one atomic batch, which is flushed; only then is it
 //! answered, and only then may anything of it leave the node. One named thread, fed by a bounded channel:
 //! when it is full, callers wait. What others sent shares a flush while more of it waits, and the records of the next
-//! page are verified on all cores while the ones before them are written.
+//! pages are verified on all cores while the ones before them are written (`crew`).
 //!
 //! - `desk`: what the operator owns (objects, circles, invites), the edits of it, and what must be signed because of them.
-//! - `intake`: what others sent. - `door`: who knocks, and our own way in.
+//! - `circles`: how circles end. - `intake`: what others sent, verified by `crew`. - `door`: who knocks, and our own way in.
 //!
 //! A storage error ends the thread: what is on disk is then unknown, and only opening it again tells. Every later call gets
 //! [`WriteError::Stopped`].
@@ -29,13 +29,14 @@ use fmesh_proto::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use self::{desk::Desk, intake::Checked};
+use self::{crew::Crew, desk::Desk, intake::Ahead};
 use crate::{
     search::Index,
     store::{Changes, Store, StoreError},
 };
 
 mod circles;
+mod crew;
 mod desk;
 mod door;
 mod intake;
@@ -284,6 +285,8 @@ impl Writer {
         let (jobs, rx) = mpsc::channel(QUEUE);
         let (tx, written) = mpsc::channel(QUEUE);
         let desk = Desk::load(&setup.store, &setup.site)?;
+        let no_thread = |e: std::io::Error| WriteError::Store(StoreError::Io(e.to_string()));
+        let crew = Crew::start().map_err(no_thread)?;
         let membership = desk.membership.clone();
         let thread = thread::Builder::new()
             .name("writer".into())
@@ -293,11 +296,12 @@ impl Writer {
                     desk,
                     written: tx,
                     untold: Vec::new(),
-                    ahead: None,
+                    crew,
+                    ahead: VecDeque::new(),
                 }
                 .run(rx)
             })
-            .map_err(|e| WriteError::Store(StoreError::Io(e.to_string())))?;
+            .map_err(no_thread)?;
         Ok((Self { jobs }, written, membership, thread))
     }
 
@@ -381,8 +385,9 @@ struct Work {
     written: mpsc::Sender<Written>,
     /// Of others, written and not flushed: nobody knows of it yet. With the time of arrival.
     untold: Vec<(Told, u64)>,
-    /// The work after those, verified already.
-    ahead: Option<Checked>,
+    crew: Crew,
+    /// Pages after those, in order.
+    ahead: VecDeque<Ahead>,
 }
 
 /// What a job changed, told after the flush.
@@ -410,12 +415,12 @@ impl Work {
             {
                 queue.push_back(job);
             }
-            if let Some(checked) = self.ahead.take() {
-                self.settle(checked, &mut queue)?;
+            self.look_ahead(&mut queue)?;
+            if self.next_page()? {
                 continue;
             }
             match queue.pop_front() {
-                Some(Job::Take { work, incoming }) => self.intake(work, incoming, &mut queue)?,
+                Some(Job::Take { work, incoming }) => self.intake(work, incoming)?,
                 Some(job) => self.job(job)?,
                 None => {
                     self.flush()?;
@@ -452,7 +457,7 @@ impl Work {
                 self.desk = Desk::load(&self.setup.store, &self.setup.site)?;
                 self.reply(result, reply)
             }
-            Job::Take { work, incoming } => self.intake(work, incoming, &mut VecDeque::new()),
+            Job::Take { work, incoming } => self.intake(work, incoming),
             Job::Acknowledged {
                 reader,
                 circle,

@@ -2,50 +2,78 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
+    sync::Arc,
 };
 
 use fmesh_proto::{
-    id::{CircleId, SiteId},
-    mesh::follow::{Incoming, Opened, Reader, Taken},
-    record::{RecordError, Verified},
+    id::{CircleId, MeshId, SiteId},
+    mesh::follow::{Incoming, Reader, Taken},
 };
 
 use super::{
-    Job, RECORDS_PER_FLUSH, Told, WORKS_PER_FLUSH, Work, Written, ledger::Reading, unix_now,
+    Job, RECORDS_PER_FLUSH, Told, WORKS_PER_FLUSH, Work, Written,
+    crew::{Page, Results, Underway},
+    ledger::Reading,
+    unix_now,
 };
 use crate::store::{Changes, Refusal, StoreError};
 
-/// Below this many records a second thread costs more than it saves.
+/// Below this many records another thread costs more than it saves.
 const PARALLEL_MIN: usize = 24;
-/// Records that a thread takes at once.
-const STEP: usize = 4;
+/// Pages that are verified ahead of the one that is being written. A page has at most a megabyte or so of records.
+const PAGES_AHEAD: usize = 16;
 
-type Results = Vec<Result<Verified, RecordError>>;
-
-/// A work whose records are verified, and not yet compared with the log.
+/// A page of a feed that is being verified.
 #[derive(Debug)]
-pub(super) struct Checked {
+pub(super) struct Ahead {
     work: u64,
-    opened: Opened,
-    results: Results,
+    page: Underway,
 }
 
 impl Work {
-    /// Takes in one work; looks into `queue` for what may be verified meanwhile.
-    pub(super) fn intake(
-        &mut self,
-        work: u64,
-        incoming: Incoming,
-        queue: &mut VecDeque<Job>,
-    ) -> Result<(), StoreError> {
+    /// Gives the pages of feeds at the front of `queue` to the crew. Nothing that is written before them can change their verdicts,
+    /// unless it changes the members; then [`Self::next_page`] has them verified again.
+    pub(super) fn look_ahead(&mut self, queue: &mut VecDeque<Job>) -> Result<(), StoreError> {
+        while self.ahead.len() < PAGES_AHEAD
+            && let Some(mesh) = self.desk.meta.mesh
+            && let Some(Job::Take { work, incoming }) = queue.pop_front_if(|job| is_page(job))
+        {
+            let page = self.crew.begin(self.page(mesh, incoming)?);
+            self.ahead.push_back(Ahead { work, page });
+        }
+        Ok(())
+    }
+
+    /// Decides and writes the page that was verified first; false if there is none.
+    pub(super) fn next_page(&mut self) -> Result<bool, StoreError> {
+        let Some(Ahead { work, page }) = self.ahead.pop_front() else {
+            return Ok(false);
+        };
+        let (mut page, mut results) = page.finish();
+        if !Arc::ptr_eq(&page.membership, &self.desk.membership) {
+            page.membership = Arc::clone(&self.desk.membership);
+            (page, results) = self.crew.begin(page).finish();
+        }
+        self.settle(work, page, results)?;
+        Ok(true)
+    }
+
+    /// Takes in one work.
+    pub(super) fn intake(&mut self, work: u64, incoming: Incoming) -> Result<(), StoreError> {
         let Some(mesh) = self.desk.meta.mesh else {
             return Ok(());
         };
+        let page = self.page(mesh, incoming)?;
+        let (page, results) = if page.opened.found.len() < PARALLEL_MIN {
+            let results = page.verify(..);
+            (page, results)
+        } else {
+            self.crew.begin(page).finish()
+        };
+        self.settle(work, page, results)
+    }
+
+    fn page(&self, mesh: MeshId, incoming: Incoming) -> Result<Page, StoreError> {
         let (membership, keys) = (self.desk.membership.clone(), self.setup.keys.clone());
         let reader = Reader {
             me: self.setup.site,
@@ -55,66 +83,27 @@ impl Work {
         };
         let ledger = Reading::new(&self.setup.store);
         let opened = reader.open(incoming, &self.desk.membership_views, &ledger)?;
-        let results = verify_beside(&reader, &opened, || ()).1;
-        self.settle(
-            Checked {
-                work,
-                opened,
-                results,
-            },
-            queue,
-        )
-    }
-
-    /// Decides and writes a verified work. While it is written, the page of a feed that comes next is verified: nothing that
-    /// is being written can change that page's verdicts, unless it changes the members.
-    pub(super) fn settle(
-        &mut self,
-        checked: Checked,
-        queue: &mut VecDeque<Job>,
-    ) -> Result<(), StoreError> {
-        let Some(mesh) = self.desk.meta.mesh else {
-            return Ok(());
-        };
-        let (membership, keys) = (self.desk.membership.clone(), self.setup.keys.clone());
-        let reader = Reader {
+        Ok(Page {
             me: self.setup.site,
             mesh,
-            keys: &keys,
-            membership: &membership,
-        };
-        let store = self.setup.store.clone();
-        let ledger = Reading::new(&store);
-        let Checked {
-            work,
+            keys,
+            membership,
             opened,
-            results,
-        } = checked;
-        let taken = reader.settle(opened, results, &ledger)?;
+        })
+    }
+
+    fn settle(&mut self, work: u64, page: Page, results: Results) -> Result<(), StoreError> {
+        let store = self.setup.store.clone();
+        let taken = page.settle(results, &Reading::new(&store))?;
         let now = unix_now();
         let (changes, told) = self.gather(work, taken, now);
-        let same_members = Arc::ptr_eq(&membership, &self.desk.membership);
         self.untold.push((told, now));
+        store.write(changes)?;
         let waiting: usize = self.untold.iter().map(|(told, _)| told.index.len()).sum();
-        let full = waiting >= RECORDS_PER_FLUSH || self.untold.len() >= WORKS_PER_FLUSH;
-        let write = || {
-            store.write(changes)?;
-            if full { store.flush() } else { Ok(()) }
-        };
-        match queue.pop_front_if(|job| same_members && is_page(job)) {
-            Some(Job::Take { work, incoming }) => {
-                let opened = reader.open(incoming, &[], &ledger)?;
-                let (written, results) = verify_beside(&reader, &opened, write);
-                written?;
-                self.ahead = Some(Checked {
-                    work,
-                    opened,
-                    results,
-                });
-            }
-            _ => write()?,
+        if waiting >= RECORDS_PER_FLUSH || self.untold.len() >= WORKS_PER_FLUSH {
+            self.flush()?;
         }
-        if full { self.flush() } else { Ok(()) }
+        Ok(())
     }
 
     /// What is to be stored of a settled work, and what to tell of it then.
@@ -207,43 +196,4 @@ fn is_page(job: &Job) -> bool {
             ..
         } if views.len() >= PARALLEL_MIN
     )
-}
-
-/// Verifies all that was found, on all cores where it pays, while this thread does something else first.
-fn verify_beside<T>(
-    reader: &Reader<'_>,
-    opened: &Opened,
-    something: impl FnOnce() -> T,
-) -> (T, Results) {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let next = AtomicUsize::new(0);
-    let some = || {
-        let mut results = Vec::new();
-        loop {
-            let first = next.fetch_add(STEP, Ordering::Relaxed);
-            let part = opened.found.iter().enumerate().skip(first).take(STEP);
-            let before = results.len();
-            results.extend(part.map(|(n, one)| (n, reader.verify(opened, one))));
-            if results.len() == before {
-                return results;
-            }
-        }
-    };
-    thread::scope(|scope| {
-        let helpers = match opened.found.len() >= PARALLEL_MIN {
-            true => cores,
-            false => 0,
-        };
-        let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(some)).collect();
-        let out = something();
-        let mut results = some();
-        for helper in helpers {
-            match helper.join() {
-                Ok(part) => results.extend(part),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        results.sort_unstable_by_key(|(n, _)| *n);
-        (out, results.into_iter().map(|(_, result)| result).collect())
-    })
 }
