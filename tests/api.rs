@@ -288,6 +288,171 @@ fn assert_proven(export: &Value, seq: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_admin_gives_roles_pings_and_puts_a_partner_out() {
+    let a = Plant::start("Alu Ost").await;
+    let b = Plant::start("Bolt Nord").await;
+    let c = Plant::start("Carbo SA").await;
+    let ticket = a.site.open_door(true).await;
+    for plant in [&b, &c] {
+        plant.site.join(&ticket).await;
+        a.site.meets(&plant.site).await;
+    }
+    b.site.meets(&c.site).await;
+    let problem = |status: &Value, words: &str| -> Option<Value> {
+        let problems = status["problems"].as_array().expect("a list");
+        let is_it = |p: &&Value| p["what"].as_str().is_some_and(|what| what.contains(words));
+        problems.iter().find(is_it).cloned()
+    };
+    let lonely = problem(&a.get("status").await, "only admin").expect("is a problem");
+    assert_eq!(lonely["hint"], "fmesh partner role \"Bolt Nord\" admin");
+
+    let pong = a.post("partners/bolt-nord/ping", json!({})).await;
+    assert!(
+        pong["micros"].as_u64().is_some_and(|micros| micros > 0),
+        "{pong:#}"
+    );
+    assert!(
+        pong["software"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("fmesh "))
+    );
+    assert_eq!(pong["partner"]["name"], "Bolt Nord");
+    let partner = a
+        .post("partners/bolt-nord/role", json!({"role": "admin"}))
+        .await;
+    assert_eq!(partner["role"], "admin");
+    assert_eq!(problem(&a.get("status").await, "only admin"), None);
+    until_async(|| async { b.get("status").await["mesh"]["role"] == "admin" }).await;
+
+    a.put("circles/all", json!({"audience": {"type": "group", "members": ["bolt-nord", "carbo"]}, "rules": [{"kinds": ["resource"]}]})).await;
+    a.put("resources/press", json!({"fields": {"name": "Press"}}))
+        .await;
+    until_async(|| async {
+        let seen = c.get("resources?of=alu-ost").await;
+        seen["items"]
+            .as_array()
+            .is_some_and(|items| items.len() == 1)
+    })
+    .await;
+
+    // Refusals, each with its reason and what to do; nothing changes.
+    for (plant, path, body, status, words) in [
+        (
+            &c,
+            "partners/bolt-nord/remove",
+            json!({}),
+            403,
+            "only an admin",
+        ),
+        (&a, "partners/nobody/remove", json!({}), 404, "no partner"),
+        (&a, "partners/self/remove", json!({}), 409, "another admin"),
+        (
+            &a,
+            "partners/carbo/remove",
+            json!({"last_good": 1_000_000}),
+            422,
+            "1000000",
+        ),
+        (
+            &a,
+            "partners/carbo/remove",
+            json!({"reason": "a\nb"}),
+            422,
+            "one line",
+        ),
+        (&a, "partners/carbo/remove", json!({"when": 1}), 400, "when"),
+        (
+            &a,
+            "partners/carbo/role",
+            json!({"role": "member"}),
+            409,
+            "already",
+        ),
+        (
+            &a,
+            "partners/carbo/role",
+            json!({"role": "king"}),
+            400,
+            "king",
+        ),
+        (&a, "partners/nobody/ping", json!({}), 404, "no partner"),
+    ] {
+        let (is, answer) = plant.call(Method::POST, path, Some(body)).await;
+        let told = answer["detail"].as_str().unwrap_or_default();
+        assert!(
+            is == status && told.contains(words) && answer["hint"].is_string(),
+            "{path}: {answer:#}"
+        );
+    }
+    let dry = a
+        .post("partners/carbo/remove", json!({"dry_run": true}))
+        .await;
+    assert_eq!(
+        (&dry["dry_run"], &dry["circles"][0]["fate"]),
+        (&json!(true), &json!("new_key"))
+    );
+    assert_eq!(dry["circles"][0]["objects"], json!(["press"]));
+    assert_eq!(a.get("status").await["mesh"]["members"], 3);
+
+    let done = b
+        .post("partners/carbo/remove", json!({"reason": "contract ended"}))
+        .await;
+    assert_eq!(
+        (&done["dry_run"], &done["partner"]["name"]),
+        (&json!(false), &json!("Carbo SA"))
+    );
+    until_async(|| async { a.get("status").await["mesh"]["members"] == 2 }).await;
+    let gone = a.get("partners/carbo").await;
+    assert_eq!(
+        (&gone["state"], &gone["removed"]["by"]["name"]),
+        (&json!("removed"), &json!("Bolt Nord"))
+    );
+    assert_eq!(gone["removed"]["reason"], "contract ended");
+    let listed = a.get("partners").await;
+    let names = |list: &Value| -> Vec<Value> {
+        list["items"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|p| p["name"].clone())
+            .collect()
+    };
+    assert_eq!(names(&listed), ["Bolt Nord", "Carbo SA"]);
+    assert_eq!(
+        a.get("status").await["partners"].as_array().map(Vec::len),
+        Some(1)
+    );
+    let circle = a.get("circles/all").await;
+    assert_eq!(
+        circle["audience"]["members"].as_array().map(Vec::len),
+        Some(1),
+        "{circle:#}"
+    );
+    let (is, again) = a
+        .call(Method::POST, "partners/carbo/remove", Some(json!({})))
+        .await;
+    assert!(
+        is == 409
+            && again["detail"]
+                .as_str()
+                .is_some_and(|told| told.contains("removed before")),
+        "{again:#}"
+    );
+    let (is, _) = a
+        .call(Method::POST, "partners/carbo/ping", Some(json!({})))
+        .await;
+    assert_eq!(is, 404);
+    // What it signed before can still be looked at.
+    let records = a.get("records?of=carbo").await;
+    assert!(
+        records["items"]
+            .as_array()
+            .is_some_and(|items| !items.is_empty()),
+        "{records:#}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_wrong_is_refused_and_changes_nothing() {
     let a = Plant::start("Alu Ost").await;
     a.post("invites", json!({})).await;

@@ -16,8 +16,11 @@
 //! | GET | `/api/v1/join` | | [`view::JoinState`] |
 //! | POST | `/api/v1/join` | [`view::JoinRequest`] | 202 [`view::JoinState`] |
 //! | POST | `/api/v1/join/cancel` | | [`view::JoinState`] |
-//! | GET | `/api/v1/partners` | | list of [`view::Partner`], by name |
+//! | GET | `/api/v1/partners` | | list of [`view::Partner`], by name; then those that were put out |
 //! | GET | `/api/v1/partners/{who}` | | [`view::Partner`] |
+//! | POST | `/api/v1/partners/{who}/remove` | [`view::RemoveRequest`] | [`view::RemovalChange`] |
+//! | POST | `/api/v1/partners/{who}/role` | [`view::RoleRequest`] | [`view::Partner`] |
+//! | POST | `/api/v1/partners/{who}/ping` | | [`view::Ping`] |
 //! | GET | `/api/v1/pending` | | list of [`view::Pending`], oldest first |
 //! | POST | `/api/v1/pending/{who}/approve` | | [`view::Partner`] |
 //! | POST | `/api/v1/pending/{who}/refuse` | | [`view::Pending`] |

@@ -7,7 +7,7 @@
 //!           events      no waiting)    what is stored
 //! ```
 //!
-//! - `pilot`: the loop itself. - `serve`: answers to members, read from the store. - `throttle`: how often strangers may knock.
+//! - `pilot`: the loop itself. - `ping`: how fast a partner answers. - `serve`: answers to members, read from the store. - `throttle`: how often strangers may knock.
 //!
 //! The loop never waits for a channel, so a full one cannot stop it: what it has to say is queued, and what comes
 //! next is not read before there is room.
@@ -35,8 +35,11 @@ use crate::{
 };
 
 mod pilot;
+mod ping;
 mod serve;
 mod throttle;
+
+pub use self::ping::Pong;
 
 /// Live facts about one partner.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,6 +98,7 @@ pub struct Node {
     pub manifest: View,
     /// Unix seconds.
     pub started: u64,
+    pings: mpsc::Sender<ping::Ask>,
 }
 
 /// Why a node does not start, or stopped.
@@ -202,6 +206,7 @@ impl Node {
             listening: listening.clone(),
             ..Live::default()
         }));
+        let (pings, asked) = mpsc::channel(ping::ASKED_MAX);
         let node = Self {
             site: keystore.site(),
             config: Arc::new(config),
@@ -212,9 +217,18 @@ impl Node {
             index,
             manifest: keystore.manifest().clone(),
             started: unix_now(),
+            pings,
         };
         let (stop, stopped) = oneshot::channel();
-        let pilot = pilot::Pilot::new(node.clone(), keys, commands, bound, membership_tx, live_tx)?;
+        let pilot = pilot::Pilot::new(
+            node.clone(),
+            keys,
+            commands,
+            bound,
+            membership_tx,
+            live_tx,
+            asked,
+        )?;
         let done = tokio::spawn(async move {
             let result = pilot.run(events, written, stopped).await;
             // All senders of jobs are gone with the pilot and the handles; the thread ends when its queue is empty.
@@ -227,6 +241,17 @@ impl Node {
             stop,
             done,
         })
+    }
+
+    /// Calls a partner, dialling it first if it is not connected, and measures until its answer is here.
+    ///
+    /// # Errors
+    /// In words, if it does not answer.
+    pub async fn ping(&self, site: SiteId) -> Result<Pong, String> {
+        let stopped = |_| "the node is stopping".to_owned();
+        let (ask, answer) = ping::Ask::new(site);
+        self.pings.send(ask).await.map_err(|_| stopped(()))?;
+        answer.await.map_err(|_| stopped(()))?
     }
 
     /// Addresses to tell others: what the operator announces, else what is bound, reachable ones first.

@@ -11,6 +11,7 @@ mod error;
 mod fields;
 mod find;
 mod import;
+mod members;
 mod mesh;
 mod objects;
 mod partners;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use fmesh_proto::{
     id::{SiteId, fingerprint},
     keys::KeyHistory,
-    membership::{Member, Membership},
+    membership::{Member, Membership, Removed},
 };
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
@@ -54,7 +55,9 @@ impl Service {
     }
 
     fn site_name(&self, membership: &Membership, site: &SiteId) -> SiteName {
-        let member = membership.member(site).map(|member| member.name.clone());
+        let gone = || membership.removed().get(site)?.was.as_ref();
+        let member = membership.member(site).or_else(gone);
+        let member = member.map(|member| member.name.clone());
         let own = || (*site == self.node.site).then(|| self.node.config.name.clone());
         SiteName {
             site: *site,
@@ -71,6 +74,11 @@ impl Service {
             Some(text) if text == own.hex() => Ok(own),
             Some(text) => match refs::partner(membership, &own, text) {
                 Err(Error::NotFound { .. }) if text == self.node.config.name => Ok(own),
+                // What a site signed before it was put out stays here to be looked at.
+                Err(error @ Error::NotFound { .. }) => match refs::removed(membership, text) {
+                    Ok(Removed { was: Some(was), .. }) => Ok(was.site),
+                    _ => Err(error),
+                },
                 found => found.map(|member| member.site),
             },
         }
@@ -78,8 +86,8 @@ impl Service {
 
     /// Keys with which a site's records are read: a member's, our own, or those of the manifest that we hold.
     fn keys_of(&self, membership: &Membership, site: &SiteId) -> Result<KeyHistory, Error> {
-        if let Some(member) = membership.member(site) {
-            return Ok(member.keys.clone());
+        if let Some(keys) = membership.keys_of(site) {
+            return Ok(keys.clone());
         }
         Ok(KeyHistory::from_manifest(&self.manifest_of(site)?)?.0)
     }

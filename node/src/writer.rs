@@ -6,7 +6,8 @@
 //! pages are verified on all cores while the ones before them are written (`crew`).
 //!
 //! - `desk`: what the operator owns (objects, circles, invites), the edits of it, and what must be signed because of them.
-//! - `circles`: how circles end. - `intake`: what others sent, verified by `crew`. - `door`: who knocks, and our own way in.
+//! - `members`: who is put out, and what follows. - `circles`: how circles end.
+//! - `intake`: what others sent, verified by `crew`. - `door`: who knocks, and our own way in.
 //!
 //! A storage error ends the thread: what is on disk is then unknown, and only opening it again tells. Every later call gets
 //! [`WriteError::Stopped`].
@@ -41,6 +42,7 @@ mod desk;
 mod door;
 mod intake;
 mod ledger;
+mod members;
 
 /// One change that the operator asks for. A list of them is applied wholly or not at all.
 #[derive(Debug, Clone)]
@@ -134,6 +136,22 @@ pub enum Edit {
         /// Whom.
         site: SiteId,
     },
+    /// Puts a partner out of the mesh; its pairwise circle ends, groups that it read get a new key.
+    Remove {
+        /// Whom.
+        site: SiteId,
+        /// Size of its log up to which its records count; left out: as far as it is known here.
+        last_good: Option<u64>,
+        /// Why, for all members to read.
+        reason: Option<String>,
+    },
+    /// Gives a member another role.
+    SetRole {
+        /// Whom.
+        site: SiteId,
+        /// Its new role.
+        role: Role,
+    },
     /// Remembers the ticket with which this site wants to join. Refused if the site is in a mesh.
     Join {
         /// The line.
@@ -158,6 +176,12 @@ pub struct Applied {
     pub issued: Vec<(u64, Kind, ObjectId, usize)>,
     /// Circle that was put.
     pub circle: Option<CircleId>,
+    /// Size of a removed site's log up to which its records count.
+    pub last_good: Option<u64>,
+    /// Group circles that got a new key, because a reader is no member.
+    pub rotated: Vec<CircleId>,
+    /// Circles that ended, because their only partner is no member.
+    pub ended: Vec<CircleId>,
 }
 
 /// Why a list of edits was refused; nothing changed.
@@ -288,6 +312,7 @@ impl Writer {
         let no_thread = |e: std::io::Error| WriteError::Store(StoreError::Io(e.to_string()));
         let crew = Crew::start().map_err(no_thread)?;
         let membership = desk.membership.clone();
+        leave_out_strangers(&setup, &membership);
         let thread = thread::Builder::new()
             .name("writer".into())
             .spawn(move || {
@@ -395,6 +420,10 @@ struct Work {
 struct Told {
     events: Vec<Written>,
     index: Vec<Verified>,
+    /// Sites that leave search.
+    out: Vec<SiteId>,
+    /// Records of sites that are in again, with their time of arrival.
+    back: Vec<(Verified, u64)>,
 }
 
 impl Work {
@@ -512,12 +541,18 @@ impl Work {
 
     /// Search first, then everybody else.
     fn tell(&self, told: Told, received: u64) {
-        if !told.index.is_empty() {
+        if !(told.index.is_empty() && told.out.is_empty() && told.back.is_empty()) {
             let mut index = self
                 .setup
                 .index
                 .write()
                 .unwrap_or_else(PoisonError::into_inner);
+            for site in &told.out {
+                index.remove_site(site);
+            }
+            for (record, received) in &told.back {
+                index.put(record, *received);
+            }
             for record in &told.index {
                 index.put(record, received);
             }
@@ -525,6 +560,16 @@ impl Work {
         for event in told.events {
             // A closed channel means that the node is stopping.
             let _ = self.written.blocking_send(event);
+        }
+    }
+}
+
+/// What search holds of sites that are no members, it forgets.
+fn leave_out_strangers(setup: &Setup, membership: &Membership) {
+    let mut index = setup.index.write().unwrap_or_else(PoisonError::into_inner);
+    for site in index.counts().into_keys() {
+        if site != setup.site && membership.member(&site).is_none() {
+            index.remove_site(&site);
         }
     }
 }

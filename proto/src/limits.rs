@@ -41,6 +41,10 @@ pub const FEED_BATCH_RECORDS_MAX: usize = 512;
 pub const JOIN_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Encoded answer to a join, which carries the mesh's membership records.
 pub const JOIN_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Membership acts of one site that are kept: room for an admin who lets in a mesh of thousands. More are refused.
+pub const ACTS_PER_SITE_MAX: usize = 16 * 1024;
+/// Record bytes in one answer about membership.
+pub const MEMBERSHIP_BATCH_BYTES_MAX: usize = 128 * 1024;
 /// Requests to join that wait for a person; more are refused as busy.
 pub const PENDING_JOINS_MAX: usize = 32;
 /// Bytes of a checkpoint note. Sixteen signature lines and a body fit in 4 KiB.

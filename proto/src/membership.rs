@@ -7,10 +7,14 @@
 //! Three steps, one file each: `act` reads bodies; `verify` finds what is authentic; `settle` decides
 //! what counts where acts contradict each other, and its head states the rules.
 //!
-//! A removed site does not come back: it may join again as a new site. What this module does not know: time (`iat` is
-//! only a late tie-break), the log tree, and who is connected.
+//! A removed site does not come back: it may join again as a new site. Its acts stay in the set, the void ones as well:
+//! whether they are void depends on acts that may arrive later. So two nodes agree exactly if they hold the same set, and
+//! [`Membership::digest`] tells whether they do; [`exchange`](Membership::lacking) is how they come to.
+//!
+//! What this module does not know: time (`iat` is only a late tie-break), the log tree, and who is connected.
 
 mod act;
+mod exchange;
 mod settle;
 mod verify;
 
@@ -18,8 +22,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::act::Act;
-use self::settle::{Settled, Step, What};
+use self::settle::{Step, What};
+pub use self::{act::Act, exchange::Held};
 use crate::{
     id::{Digest, MeshId, PeerKey, SiteId},
     keys::KeyHistory,
@@ -65,11 +69,29 @@ impl Member {
     }
 }
 
+/// A site that was put out.
+#[derive(Debug, Clone)]
+pub struct Removed {
+    /// Size of its log up to which its acts and records count.
+    pub last_good: u64,
+    /// Whose removal counts; of several the earliest.
+    pub by: SiteId,
+    /// `iat` of that removal, for display.
+    pub since: u64,
+    /// Why, as its author says.
+    pub reason: Option<String>,
+    /// What it was; `None` if it was never let in.
+    pub was: Option<Member>,
+}
+
 /// The state.
 #[derive(Debug, Clone, Default)]
 pub struct Membership {
     members: BTreeMap<SiteId, Member>,
-    removed: BTreeMap<SiteId, u64>,
+    removed: BTreeMap<SiteId, Removed>,
+    /// Keys of the founder and of every site that an authentic admission names, whether it counts or not.
+    known: BTreeMap<SiteId, KeyHistory>,
+    set: exchange::Acts,
 }
 impl Membership {
     /// Computes the state from views of `keys` and `membership` records in any order, verifying each from the founder outwards:
@@ -90,40 +112,71 @@ impl Membership {
             return Self::default();
         };
         let steps: Vec<Step> = set.acts.iter().map(|(step, _)| *step).collect();
-        let Settled { tree, removed, .. } = settle::settle(founder, founded, &steps);
-        let mut members = BTreeMap::new();
-        for (site, at) in tree
-            .into_iter()
-            .filter(|(site, _)| !removed.contains_key(site))
-        {
+        let settled = settle::settle(founder, founded, &steps);
+        let mut known = BTreeMap::from([(founder, set.rotated(&founder, keys.clone()))]);
+        for (step, brings) in &set.acts {
+            if let Brings::Keys(_, keys) = brings {
+                let site = step.target;
+                known
+                    .entry(site)
+                    .or_insert_with(|| set.rotated(&site, (**keys).clone()));
+            }
+        }
+        let mut everyone = BTreeMap::new();
+        for (site, at) in &settled.tree {
             let (name, keys, admitted_by) = match at.admission.map(|i| &set.acts[i]) {
                 None => (name.to_owned(), keys.clone(), None),
-                Some((step, Some((name, keys)))) => (name.clone(), keys.clone(), Some(step.author)),
-                Some((_, None)) => continue,
+                Some((step, Brings::Keys(name, keys))) => {
+                    (name.clone(), (**keys).clone(), Some(step.author))
+                }
+                Some(_) => continue,
             };
-            let keys = verify::rotated(
-                keys,
-                set.rotations
-                    .get(&site)
-                    .into_iter()
-                    .flat_map(BTreeMap::values)
-                    .copied(),
-            );
-            let (role, depth, since) = (at.role, at.depth, at.since);
-            members.insert(
-                site,
-                Member {
-                    site,
-                    name,
-                    role,
-                    keys,
-                    admitted_by,
-                    depth,
-                    since,
-                },
-            );
+            let member = Member {
+                site: *site,
+                name,
+                role: at.role,
+                keys: set.rotated(site, keys),
+                admitted_by,
+                depth: at.depth,
+                since: at.since,
+            };
+            known.insert(*site, member.keys.clone());
+            everyone.insert(*site, member);
         }
-        Self { members, removed }
+        let mut removed = BTreeMap::new();
+        for (site, last_good) in &settled.removed {
+            let first = settled
+                .counts
+                .iter()
+                .map(|i| &set.acts[*i])
+                .filter(|(step, _)| {
+                    step.target == *site && matches!(step.what, What::Remove { .. })
+                })
+                .min_by_key(|(step, _)| (step.iat, step.author, step.seq));
+            let Some((step, brings)) = first else {
+                continue;
+            };
+            let gone = Removed {
+                last_good: *last_good,
+                by: step.author,
+                since: step.iat,
+                reason: match brings {
+                    Brings::Reason(reason) => Some(reason.clone()),
+                    Brings::Nothing | Brings::Keys(..) => None,
+                },
+                was: everyone.remove(site),
+            };
+            removed.insert(*site, gone);
+        }
+        let edges = set.acts.iter().filter_map(|(step, _)| {
+            matches!(step.what, What::Admit(_)).then_some((step.author, step.target))
+        });
+        Self {
+            set: exchange::Acts::new(mesh, founder, edges, records),
+            members: everyone,
+            removed,
+            known,
+        }
     }
 
     /// A member.
@@ -145,10 +198,31 @@ impl Membership {
         with_key.min_by_key(|m| (m.depth, m.since, m.site))
     }
 
-    /// Removed sites with their `last_good`.
+    /// Sites that were put out.
     #[must_use]
-    pub fn removed(&self) -> &BTreeMap<SiteId, u64> {
+    pub fn removed(&self) -> &BTreeMap<SiteId, Removed> {
         &self.removed
+    }
+
+    /// Keys by which records of `site` are checked: a member's, a removed site's, or those of a site whose admission does
+    /// not count. That says who signed, not that it counts.
+    #[must_use]
+    pub fn keys_of(&self, site: &SiteId) -> Option<&KeyHistory> {
+        self.known.get(site)
+    }
+
+    /// What `site` signed at this leaf does not count: it was put out before it, or never let in. `keys` and `membership`
+    /// records are in the set all the same.
+    #[must_use]
+    pub fn voids(&self, site: &SiteId, seq: u64) -> bool {
+        let gone = self.removed.get(site);
+        !self.members.contains_key(site) && gone.is_none_or(|gone| seq >= gone.last_good)
+    }
+
+    /// Whether more of a log is wanted that is held up to `size`: a member's always, a removed site's up to the cut.
+    #[must_use]
+    pub fn follows(&self, site: &SiteId, size: u64) -> bool {
+        !self.voids(site, size)
     }
 
     /// Number of admins.
@@ -169,8 +243,17 @@ struct Set<'a> {
     manifests: BTreeMap<SiteId, Vec<&'a Verified>>,
     /// Further `keys` records by their place.
     rotations: BTreeMap<SiteId, BTreeMap<(u64, Digest), &'a Verified>>,
-    /// All other acts; admissions with the name and keys that they bring.
-    acts: Vec<(Step, Option<(String, KeyHistory)>)>,
+    /// All other acts, with what they say besides.
+    acts: Vec<(Step, Brings)>,
+}
+
+/// What an act says besides what it does.
+enum Brings {
+    Nothing,
+    /// Name and keys of the admitted site.
+    Keys(String, Box<KeyHistory>),
+    /// Why a site was removed.
+    Reason(String),
 }
 
 impl<'a> Set<'a> {
@@ -220,14 +303,19 @@ impl<'a> Set<'a> {
                 manifest,
             } => match KeyHistory::from_manifest(&manifest) {
                 Ok((keys, _)) if keys.site() == site => {
-                    (site, What::Admit(role), Some((name, keys)))
+                    (site, What::Admit(role), Brings::Keys(name, Box::new(keys)))
                 }
                 _ => return,
             },
             Act::Remove {
-                site, last_good, ..
-            } => (site, What::Remove { last_good }, None),
-            Act::Role { site, role, from } => (site, What::Role { role, from }, None),
+                site,
+                last_good,
+                reason,
+            } => {
+                let reason = reason.map_or(Brings::Nothing, Brings::Reason);
+                (site, What::Remove { last_good }, reason)
+            }
+            Act::Role { site, role, from } => (site, What::Role { role, from }, Brings::Nothing),
         };
         let (author, seq, iat) = (claims.iss, claims.seq, claims.iat);
         self.acts.push((
@@ -240,6 +328,12 @@ impl<'a> Set<'a> {
             },
             brings,
         ));
+    }
+
+    /// Keys with the site's rotations applied.
+    fn rotated(&self, site: &SiteId, keys: KeyHistory) -> KeyHistory {
+        let rotations = self.rotations.get(site).into_iter();
+        verify::rotated(keys, rotations.flat_map(BTreeMap::values).copied())
     }
 
     /// Who founded `mesh`, under which name, when, with which keys.

@@ -21,21 +21,23 @@
 //! others ([`Output::Serve`]) the node reads from its store, by [`crate::circle::permits`].
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
 use crate::{
     id::{CircleId, Digest, MeshId, SiteId},
     limits,
-    membership::Membership,
-    mesh::follow::Incoming,
+    membership::{Held, Membership},
+    mesh::{caution::Caution, follow::Incoming},
     wire,
 };
 
 pub mod admission;
+mod caution;
 pub mod follow;
 pub mod issue;
+mod members;
 mod pull;
 mod serve;
 #[cfg(test)]
@@ -231,8 +233,13 @@ pub enum Ask {
         /// After which position.
         after: u64,
     },
-    /// `keys` and `membership` records.
-    Membership,
+    /// Membership records that somebody who holds this much lacks.
+    Membership {
+        /// What the asker holds.
+        held: Vec<Held>,
+        /// The last act that it was given before.
+        after: Option<(SiteId, u64)>,
+    },
 }
 
 /// What taking something in did, once durable.
@@ -250,6 +257,8 @@ pub struct Progress {
     pub gaps: Vec<SiteId>,
     /// A log contradicts what we hold of it.
     pub contradiction: Option<SiteId>,
+    /// Nothing was taken: there was no room for it.
+    pub lost: bool,
 }
 
 /// What the machine is told at start.
@@ -291,6 +300,7 @@ pub struct Mesh {
     peers: BTreeMap<SiteId, Peer>,
     calls: BTreeMap<u64, (SiteId, Call)>,
     works: BTreeMap<u64, Work>,
+    caution: Caution,
     next_id: u64,
     chance: Chance,
     now: u64,
@@ -355,7 +365,7 @@ struct Peer {
     failures: u32,
     /// No heads are asked before, after a failure.
     quiet_until: u64,
-    membership_asked_at: Option<u64>,
+    members: members::Exchange,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -376,8 +386,8 @@ enum Work {
     Log(SiteId, SiteId),
     /// A page that ends at this position.
     Feed(SiteId, CircleId, u64),
-    /// From this peer.
-    Membership(SiteId),
+    /// From this peer, which has more after this act.
+    Membership(SiteId, Option<(SiteId, u64)>),
 }
 
 /// Calls to one peer that may be open at once.
@@ -423,6 +433,7 @@ impl Mesh {
             peers: BTreeMap::new(),
             calls: BTreeMap::new(),
             works: BTreeMap::new(),
+            caution: Caution::default(),
             next_id: 1,
             chance: Chance(setup.seed ^ setup.boot_id | 1),
             now,
@@ -460,11 +471,7 @@ impl Mesh {
                 request,
             } => self.on_request(from, token, request),
             Input::Response { from, id, result } => self.on_response(from, id, result),
-            Input::Served { to } => {
-                if let Some(peer) = self.peers.get_mut(&to) {
-                    peer.serving = peer.serving.saturating_sub(1);
-                }
-            }
+            Input::Served { to } => self.served(&to),
             Input::Taken(progress) => self.on_taken(progress),
             Input::Issued { publications, head } => self.on_issued(publications, head),
             Input::Membership(membership) => {
@@ -499,6 +506,7 @@ impl Mesh {
             .map(|(_, p)| p.dial_at);
         let hellos = self.peers.values().filter_map(|p| p.hello_at);
         let heads = self.peers.values().filter_map(Peer::heads_due);
+        let members = self.peers.values().filter_map(Peer::members_due);
         let logs = self.logs.values().map(|log| log.not_before);
         let feeds = self
             .feeds
@@ -510,7 +518,9 @@ impl Mesh {
         dials
             .chain(hellos)
             .chain(heads)
+            .chain(members)
             .chain(pauses)
+            .chain(self.caution.ends())
             .chain([self.next_round])
             .min()
             .unwrap_or(self.next_round)
@@ -537,12 +547,20 @@ impl Mesh {
         }
         self.dial_due();
         self.greet_again();
+        self.ask_members();
+        self.release();
         self.ask_heads();
         self.pull_logs();
         self.pull_feeds();
     }
 
     fn on_connected(&mut self, site: SiteId) {
+        if !self.is_with(&site) {
+            // It was put out, or we were, while the connection came up.
+            self.out.push_back(Output::Disconnect { site });
+            return;
+        }
+        self.caution.begins(self.now);
         let peer = self.peers.entry(site).or_default();
         peer.connected = true;
         peer.connected_at = self.now;
@@ -551,6 +569,7 @@ impl Mesh {
         peer.hello_done = false;
         peer.heads_asked_at = None;
         peer.compared = None;
+        peer.members = members::Exchange::default();
         self.say_hello(site);
     }
 
@@ -565,6 +584,7 @@ impl Mesh {
             peer.hello_at = None;
             peer.heads_wanted = false;
             peer.heads_open = false;
+            peer.members = members::Exchange::default();
             peer.backoff = match stable {
                 true => 0,
                 false => next_backoff(peer.backoff),
@@ -585,6 +605,7 @@ impl Mesh {
                 self.call_over(call);
             }
         }
+        self.lost_sight_of(site);
     }
 
     fn on_dial_failed(&mut self, site: &SiteId) {
@@ -601,24 +622,7 @@ impl Mesh {
         let me = self.me;
         self.grow(&me, head.0, head.1);
         for bytes in publications {
-            self.out.push_back(Output::Publish(wrap(bytes)));
-        }
-    }
-
-    fn note_members(&mut self) {
-        let members: BTreeSet<SiteId> = self.membership.members().map(|m| m.site).collect();
-        let gone: Vec<SiteId> = self
-            .peers
-            .iter()
-            .filter(|(site, peer)| !members.contains(*site) && peer.connected)
-            .map(|(site, _)| *site)
-            .collect();
-        for site in gone {
-            self.out.push_back(Output::Disconnect { site });
-        }
-        for site in members.into_iter().filter(|site| *site != self.me) {
-            self.peers.entry(site).or_default();
-            self.feeds.entry((site, CircleId::MESH_WIDE)).or_default();
+            self.say(wrap(bytes));
         }
     }
 
@@ -651,10 +655,7 @@ impl Mesh {
     }
 
     fn is_dialable(&self, site: &SiteId, peer: &Peer) -> bool {
-        !peer.connected
-            && !peer.dialling
-            && !peer.addresses.is_empty()
-            && self.membership.member(site).is_some()
+        !peer.connected && !peer.dialling && !peer.addresses.is_empty() && self.is_with(site)
     }
 
     fn dial_due(&mut self) {
@@ -716,6 +717,7 @@ impl Mesh {
     /// SHA-256 over the sorted (site, size, root) of all logs: equal digests mean equal states.
     fn heads_digest(&self) -> Digest {
         heads_digest(
+            &self.membership,
             self.logs
                 .iter()
                 .filter_map(|(site, log)| Some((*site, log.size, log.root?))),
@@ -723,11 +725,16 @@ impl Mesh {
     }
 }
 
-/// Digest of a set of heads, as `HeadsRequest` and `HeadsResponse` carry it. `heads` must be sorted by site; empty logs do not count.
+/// Digest of a set of heads, as `HeadsRequest` and `HeadsResponse` carry it. `heads` must be sorted by site; empty logs do not count,
+/// nor do those of which nobody wants more: a removed site's past the cut.
 #[must_use]
-pub fn heads_digest(heads: impl Iterator<Item = (SiteId, u64, Digest)>) -> Digest {
+pub fn heads_digest(
+    membership: &Membership,
+    heads: impl Iterator<Item = (SiteId, u64, Digest)>,
+) -> Digest {
     let mut bytes = b"fmesh/heads/v1\n".to_vec();
-    for (site, size, root) in heads.filter(|(_, size, _)| *size > 0) {
+    let counted = heads.filter(|(site, size, _)| *size > 0 && membership.follows(site, *size));
+    for (site, size, root) in counted {
         bytes.extend_from_slice(site.as_bytes());
         bytes.extend_from_slice(&size.to_be_bytes());
         bytes.extend_from_slice(root.as_bytes());

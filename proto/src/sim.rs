@@ -287,19 +287,73 @@ impl Sim {
 
     /// Shuts a partner out of a group circle: a new epoch, whose key goes to all others.
     pub fn shut_out(&mut self, owner: usize, circle: CircleId, partner: usize) {
-        let (site, key) = (self.sites[partner].who.site, self.random_key());
+        let site = self.sites[partner].who.site;
         let last = self.sites[owner].store.tails.get(&circle).copied();
         self.truth
             .shuts_out(owner, circle, partner, last.unwrap_or(0));
         let own = self.own_circle(owner, &circle);
+        if let Audience::Group { members } = &mut own.circle.audience {
+            members.remove(&site);
+        }
+        self.new_epoch(owner, circle);
+    }
+
+    /// Admin `admin` puts `site` out: what it knows of that site's log counts, nothing after it.
+    pub fn remove(&mut self, admin: usize, site: usize) {
+        let act = Act::Remove {
+            site: self.sites[site].who.site,
+            last_good: self.size(admin, site),
+            reason: None,
+        };
+        self.truth.members.remove(&site);
+        self.truth.removed.insert(site);
+        let item = self.membership_item(&act);
+        self.issue(admin, vec![item]);
+        self.shut_out_strangers(admin);
+    }
+
+    /// Admin `admin` gives `site` another role.
+    pub fn give_role(&mut self, admin: usize, site: usize, role: Role) {
+        let act = Act::Role {
+            site: self.sites[site].who.site,
+            role,
+            from: self.size(admin, site),
+        };
+        let item = self.membership_item(&act);
+        self.issue(admin, vec![item]);
+    }
+
+    /// What a node's writer does when members changed: whoever is out leaves all circles, and what it knows of a group's key
+    /// is worth nothing from now on.
+    fn shut_out_strangers(&mut self, owner: usize) {
+        let gone = self.sites[owner].store.shut_out_strangers();
+        let mut groups = BTreeSet::new();
+        for (circle, site) in gone {
+            let last = self.sites[owner].store.tails.get(&circle).copied();
+            if let Some(partner) = self.index(&site) {
+                self.truth
+                    .shuts_out(owner, circle, partner, last.unwrap_or(0));
+            }
+            if self.sites[owner].store.circles.contains_key(&circle) {
+                groups.insert(circle);
+            }
+        }
+        for circle in groups {
+            self.new_epoch(owner, circle);
+        }
+    }
+
+    /// A new key for those who are in the group.
+    fn new_epoch(&mut self, owner: usize, circle: CircleId) {
+        let key = self.random_key();
+        let own = self.own_circle(owner, &circle);
         if let Seal::Group(epoch, old) = &mut own.seal {
             (*epoch, *old) = (*epoch + 1, key);
         }
-        let mut rest = BTreeSet::new();
-        if let Audience::Group { members } = &mut own.circle.audience {
-            members.remove(&site);
-            rest.clone_from(members);
-        }
+        let rest = match &own.circle.audience {
+            Audience::Group { members } => members.clone(),
+            Audience::MeshWide | Audience::Pairwise { .. } => BTreeSet::new(),
+        };
         let rest: Vec<usize> = rest.iter().filter_map(|site| self.index(site)).collect();
         let grants = rest
             .into_iter()

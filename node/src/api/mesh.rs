@@ -12,7 +12,7 @@ use super::{
     extract::{Body, Segments},
     view::{
         Answer, Invite, InviteCreated, InviteRequest, JoinRequest, JoinState, List, Partner,
-        Pending, Problem, Status,
+        Pending, Ping, Problem, RemovalChange, RemoveRequest, RoleRequest, Status,
     },
 };
 
@@ -29,6 +29,9 @@ pub(super) fn routes() -> Router<Api> {
         .route("/api/v1/join/cancel", post(cancel_join))
         .route("/api/v1/partners", get(partners))
         .route("/api/v1/partners/{who}", get(partner))
+        .route("/api/v1/partners/{who}/remove", post(remove))
+        .route("/api/v1/partners/{who}/role", post(role))
+        .route("/api/v1/partners/{who}/ping", post(ping))
         .route("/api/v1/pending", get(pending))
         .route("/api/v1/pending/{who}/approve", post(approve))
         .route("/api/v1/pending/{who}/refuse", post(refuse))
@@ -94,6 +97,35 @@ async fn partner(State(api): State<Api>, Segments(who): Segments<String>) -> One
         .ask(async move |service| service.partner_row(&who))
         .await?;
     Ok(Json(Answer::new(partner)))
+}
+
+async fn remove(
+    State(api): State<Api>,
+    Segments(who): Segments<String>,
+    Body(asked): Body<RemoveRequest>,
+) -> One<RemovalChange> {
+    let change = api
+        .ask(async move |service| service.remove_partner(&who, asked).await)
+        .await?;
+    Ok(Json(Answer::new(change)))
+}
+
+async fn role(
+    State(api): State<Api>,
+    Segments(who): Segments<String>,
+    Body(asked): Body<RoleRequest>,
+) -> One<Partner> {
+    let partner = api
+        .ask(async move |service| service.set_role(&who, asked.role).await)
+        .await?;
+    Ok(Json(Answer::new(partner)))
+}
+
+async fn ping(State(api): State<Api>, Segments(who): Segments<String>) -> One<Ping> {
+    let pong = api
+        .ask(async move |service| service.ping(&who).await)
+        .await?;
+    Ok(Json(Answer::new(pong)))
 }
 
 async fn pending(State(api): State<Api>) -> Many<Pending> {

@@ -8,6 +8,7 @@
 
 mod circle;
 mod find;
+mod member;
 mod mesh;
 mod object;
 mod problem;
@@ -27,6 +28,7 @@ pub use self::{
         SharingApplied, SharingChange, SharingPut, SlotPreview,
     },
     find::{FindRequest, Fit, Hit, Point, PropertyRequest, WeekFree},
+    member::{CircleEnd, CircleFate, Ping, Removal, RemovalChange, RemoveRequest, RoleRequest},
     mesh::{
         Counts, Invite, InviteCreated, InviteRequest, InviteState, InviteUse, JoinRequest,
         JoinState, JoinStep, MeshView, OwnCounts, Partner, PartnerState, Pending, SiteName, Status,

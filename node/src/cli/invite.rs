@@ -68,7 +68,7 @@ struct Create {
     addresses: Vec<String>,
 }
 
-fn parse_role(text: &str) -> Result<fmesh_proto::membership::Role, String> {
+pub(super) fn parse_role(text: &str) -> Result<fmesh_proto::membership::Role, String> {
     serde_json::from_value(text.into()).map_err(|_| "one of: member, admin, auditor".to_owned())
 }
 

@@ -1,16 +1,21 @@
-//! `fmesh partner`: who is in, who knocks.
+//! `fmesh partner`: who is in, who knocks, who is put out.
 
+use fmesh_proto::membership::Role;
 use jiff::Timestamp;
 
 use super::{
     Context,
+    client::Client,
     failure::Failure,
     input::confirm,
+    invite::parse_role,
     status::{behind, counts, partners, role, state},
     table::{Table, extra, text},
-    words::{age, fingerprint, list},
+    words::{age, count, fingerprint, list, printable},
 };
-use crate::api::view::{Partner, Pending};
+use crate::api::view::{
+    CircleFate, Partner, Pending, Ping, RemovalChange, RemoveRequest, RoleRequest,
+};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -18,6 +23,36 @@ pub(crate) enum Command {
     List,
     /// One partner
     Show {
+        /// Name, site id or its beginning
+        partner: String,
+    },
+    /// Put a partner out of the mesh, for good
+    Remove {
+        /// Name, site id or its beginning
+        partner: String,
+        /// Why; all members can read it
+        #[arg(long)]
+        reason: Option<String>,
+        /// How many records of its log still count [default: all that are known here]
+        #[arg(long, value_name = "RECORDS")]
+        last_good: Option<u64>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Show what would become of our circles, and what the partner keeps
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Give a partner another role: member, admin, auditor
+    Role {
+        /// Name, site id or its beginning; self is this site
+        partner: String,
+        /// The new role
+        #[arg(value_parser = parse_role)]
+        role: Role,
+    },
+    /// Call a partner and measure how long its answer takes
+    Ping {
         /// Name, site id or its beginning
         partner: String,
     },
@@ -63,6 +98,41 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
                 return Ok(());
             }
             out.table(&show(&reply.read()?, now), "")
+        }
+        Command::Remove {
+            partner,
+            reason,
+            last_good,
+            yes,
+            dry_run,
+        } => {
+            let request = RemoveRequest {
+                dry_run,
+                reason,
+                last_good,
+            };
+            remove(context, &client, &partner, &request, yes).await
+        }
+        Command::Role { partner, role: new } => {
+            let request = RoleRequest { role: new };
+            let reply = client
+                .post(&["partners", &partner, "role"], &request)
+                .await?;
+            if out.as_json(&reply.0)? {
+                return Ok(());
+            }
+            let partner: Partner = reply.read()?;
+            out.say(&format!("{} is {} now.", partner.name, role(partner.role)));
+            Ok(())
+        }
+        Command::Ping { partner } => {
+            let reply = client
+                .post(&["partners", &partner, "ping"], &serde_json::json!({}))
+                .await?;
+            if out.as_json(&reply.0)? {
+                return Ok(());
+            }
+            out.data(&pong(&reply.read()?))
         }
         Command::Pending => {
             let reply = client.list(&["pending"], &[], usize::MAX).await?;
@@ -118,6 +188,116 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
     }
 }
 
+/// Says what a removal does, asks, and does it.
+async fn remove(
+    context: &Context,
+    client: &Client,
+    partner: &str,
+    request: &RemoveRequest,
+    yes: bool,
+) -> Result<(), Failure> {
+    let out = &context.out;
+    let path = ["partners", partner, "remove"];
+    if !yes && !request.dry_run {
+        let dry_run = RemoveRequest {
+            dry_run: true,
+            ..request.clone()
+        };
+        let change: RemovalChange = client.post(&path, &dry_run).await?.read()?;
+        out.say(&what_it_does(&change));
+        let question = format!("Put {} out of the mesh, for good?", change.partner.name);
+        confirm(&question, yes)?;
+    }
+    let reply = client.post(&path, request).await?;
+    if out.as_json(&reply.0)? {
+        return Ok(());
+    }
+    let change: RemovalChange = reply.read()?;
+    out.table(&circle_ends(&change), "It is in no circle of ours.")?;
+    if change.dry_run {
+        out.say("Dry run, nothing was done.");
+        out.say(&what_it_does(&change));
+    } else {
+        out.say(&format!(
+            "{} is out; {} signed. Partners let go of it as they learn of it. What it holds already, it keeps.",
+            change.partner.name,
+            count(change.signed, "record")
+        ));
+    }
+    Ok(())
+}
+
+/// A removal in one paragraph.
+fn what_it_does(change: &RemovalChange) -> String {
+    let void = change.log_size.saturating_sub(change.last_good);
+    let counts = match void {
+        0 => format!(
+            "all {} that we know of its log still count",
+            records(change.log_size)
+        ),
+        _ => format!(
+            "{} of its log still count, {void} do not",
+            records(change.last_good)
+        ),
+    };
+    format!(
+        "{}: {counts}. Its connections close everywhere, it gets nothing new, it cannot come back as the same site. What it holds already, it keeps.",
+        change.partner.name
+    )
+}
+
+fn records(n: u64) -> String {
+    count(n, "record")
+}
+
+fn circle_ends(change: &RemovalChange) -> Table {
+    let mut table = Table::new(&[
+        text("CIRCLE"),
+        text("WHAT BECOMES OF IT"),
+        text("THEY KEEP"),
+        text("OBJECTS"),
+    ]);
+    for end in &change.circles {
+        let fate = match end.fate {
+            CircleFate::NewKey => "a new key for the others",
+            CircleFate::Ends => "ends",
+            CircleFate::NoLongerSent => "not sent to it any more",
+        };
+        table.row([
+            end.circle.clone(),
+            fate.to_owned(),
+            records(end.kept_records),
+            list(&end.objects),
+        ]);
+    }
+    table
+}
+
+fn pong(pong: &Ping) -> String {
+    let milliseconds = format!(
+        "{}.{:01} ms",
+        pong.micros / 1_000,
+        pong.micros % 1_000 / 100
+    );
+    let clock = match pong.clock_skew_seconds {
+        -1..=1 => "its clock agrees with ours".to_owned(),
+        s if s > 0 => format!(
+            "its clock is {} ahead",
+            super::words::duration(s.unsigned_abs())
+        ),
+        s => format!(
+            "its clock is {} behind",
+            super::words::duration(s.unsigned_abs())
+        ),
+    };
+    format!(
+        "{} answers in {milliseconds}, {}, {}, {clock}\n",
+        printable(&pong.partner.name),
+        printable(pong.address.as_deref().unwrap_or("not connected any more")),
+        printable(&pong.software),
+    )
+}
+
 fn pending(pending: &[Pending], now: Timestamp) -> Table {
     let mut table = Table::new(&[
         text("SITE"),
@@ -150,6 +330,19 @@ fn show(partner: &Partner, now: Timestamp) -> Table {
     let mut line = |name: &str, value: String| table.row([name.to_owned(), value]);
     let dash = || "-".to_owned();
     line("state", state(partner.state).to_owned());
+    if let Some(gone) = &partner.removed {
+        line("removed", age(gone.since, now));
+        line("removed by", gone.by.name.clone());
+        line("reason", gone.reason.clone().unwrap_or_else(dash));
+        let (known, good) = (gone.log_size, gone.last_good);
+        line(
+            "its log",
+            format!(
+                "{good} records count, {} do not",
+                known.saturating_sub(good)
+            ),
+        );
+    }
     line("fingerprint", fingerprint(&partner.fingerprint));
     line("site", partner.site.hex());
     line("role", role(partner.role));

@@ -223,6 +223,9 @@ fn object(r: &RecordHead) -> String {
 }
 
 fn state(r: &RecordHead) -> &'static str {
+    if r.void {
+        return "void";
+    }
     match (r.retired, r.current) {
         (true, _) => "retired",
         (false, true) => "current",

@@ -134,6 +134,7 @@ pub(crate) fn state(state: PartnerState) -> &'static str {
         PartnerState::Behind => "behind",
         PartnerState::Offline => "offline",
         PartnerState::NotSeen => "not seen",
+        PartnerState::Removed => "removed",
     }
 }
 
@@ -146,6 +147,9 @@ pub(crate) fn role(role: fmesh_proto::membership::Role) -> String {
 }
 
 fn path(partner: &Partner, now: Timestamp) -> String {
+    if let Some(gone) = &partner.removed {
+        return format!("since {}", age(gone.since, now));
+    }
     match (&partner.address, partner.rtt_micros, partner.last_seen) {
         (Some(_), Some(micros), _) if micros < 1_000 => "direct <1 ms".to_owned(),
         (Some(_), Some(micros), _) => format!("direct {} ms", micros / 1_000),
@@ -157,6 +161,12 @@ fn path(partner: &Partner, now: Timestamp) -> String {
 
 /// Records under way, in words: theirs that we lack, ours that they lack.
 pub(crate) fn behind(partner: &Partner) -> String {
+    if let Some(gone) = &partner.removed {
+        return match gone.log_size.saturating_sub(gone.last_good) {
+            0 => "-".to_owned(),
+            void => format!("{void} void"),
+        };
+    }
     match (partner.behind, partner.they_are_behind) {
         (0, 0) => "-".to_owned(),
         (we, 0) => format!("we {we} rec"),
@@ -190,6 +200,7 @@ mod tests {
             since: Timestamp::UNIX_EPOCH,
             admitted_by: None,
             state: PartnerState::Ok,
+            removed: None,
             address: Some("/ip4/10.0.0.2/udp/4810/quic-v1".into()),
             addresses: Vec::new(),
             peer_id: "12D3Koo".into(),

@@ -178,6 +178,7 @@ mod tests {
             what: Some(wire::request::What::Heads(wire::HeadsRequest {
                 digest,
                 feed: Vec::new(),
+                membership: Vec::new(),
             })),
         }
     }
@@ -207,10 +208,13 @@ mod tests {
         let large = wire::Response {
             what: Some(wire::response::What::Membership(wire::MembershipResponse {
                 view: vec![vec![b'a'; SYNC_MESSAGE_BYTES_MAX]],
+                more: false,
             })),
         };
         let membership = wire::Request {
-            what: Some(wire::request::What::Membership(wire::MembershipRequest {})),
+            what: Some(wire::request::What::Membership(
+                wire::MembershipRequest::default(),
+            )),
         };
         for (request, fits) in [(membership, true), (heads(Vec::new()), false)] {
             let mut codec = SyncCodec::sync();

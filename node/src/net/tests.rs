@@ -74,6 +74,7 @@ fn heads(bytes: usize) -> wire::Request {
         what: Some(wire::request::What::Heads(wire::HeadsRequest {
             digest: vec![7; bytes],
             feed: Vec::new(),
+            membership: Vec::new(),
         })),
     }
 }

@@ -22,7 +22,12 @@ use tokio::{
     time::{interval, sleep_until},
 };
 
-use super::{Commands, Keys, Live, Node, NodeError, PeerStatus, serve::Server, throttle::Throttle};
+use super::{
+    Commands, Keys, Live, Node, NodeError, PeerStatus,
+    ping::{self, Pings},
+    serve::Server,
+    throttle::Throttle,
+};
 use crate::{
     config::Config,
     net::{self, Gate, GossipToken, JoinToken, NetCommand, NetEvent, ResponseToken},
@@ -102,6 +107,7 @@ pub(super) struct Pilot {
     jobs: mpsc::Sender<Job>,
     done_tx: mpsc::Sender<Done>,
     done: mpsc::Receiver<Done>,
+    pings: Pings,
     gossips: HashMap<u64, GossipToken>,
     calls: HashMap<u64, ResponseToken>,
     next_token: u64,
@@ -125,6 +131,7 @@ impl Pilot {
         bound: Vec<String>,
         membership_tx: watch::Sender<Arc<Membership>>,
         live_tx: watch::Sender<Arc<Live>>,
+        asked: mpsc::Receiver<ping::Ask>,
     ) -> Result<Self, NodeError> {
         let (jobs, job_queue) = mpsc::channel(WRITER_QUEUE);
         let (done_tx, done) = mpsc::channel(DONE_QUEUE);
@@ -147,6 +154,7 @@ impl Pilot {
             jobs,
             done_tx,
             done,
+            pings: Pings::new(asked),
             gossips: HashMap::new(),
             calls: HashMap::new(),
             next_token: 1,
@@ -197,6 +205,7 @@ impl Pilot {
                     Err(_) => return Err(NodeError::Start("the network task ended".into())),
                 },
                 Some(done) = self.done.recv() => self.on_done(done),
+                Some(ask) = self.pings.asked() => self.on_ping(ask),
                 // What comes next waits until what it caused so far is on its way.
                 event = events.recv(), if self.outbox.len() < WRITER_QUEUE => match event {
                     Some(event) => self.on_net(event),
@@ -234,6 +243,42 @@ impl Pilot {
             mesh.min(self.join_at)
         } else {
             mesh
+        }
+    }
+
+    /// Somebody wants to know how a partner answers: called now, or once it is connected.
+    fn on_ping(&mut self, ask: ping::Ask) {
+        let site = ask.site;
+        let connected = self.live.peers.get(&site).is_some_and(|p| p.connected);
+        let Some(peer) = self.peer(&site) else {
+            ask.refuse("it is no member of the mesh");
+            return;
+        };
+        self.pings.wait(ask);
+        if connected {
+            self.ping_connected(site);
+        } else {
+            let known = self.node.store.addresses().unwrap_or_default();
+            let addresses = known.get(&site).cloned().unwrap_or_default();
+            if addresses.is_empty() {
+                self.pings.unreachable(&site, "no address of it is known");
+                return;
+            }
+            self.outbox.push_back(NetCommand::Dial { peer, addresses });
+        }
+    }
+
+    /// Calls a connected partner whose answer is waited for.
+    fn ping_connected(&mut self, site: SiteId) {
+        let (Some(peer), Some(mesh)) = (self.peer(&site), &self.mesh) else {
+            return;
+        };
+        for id in self.pings.begin(&site) {
+            let request = wire::Request {
+                what: Some(wire::request::What::Hello(mesh.hello())),
+            };
+            self.outbox
+                .push_back(NetCommand::Request { peer, id, request });
         }
     }
 
@@ -289,6 +334,7 @@ impl Pilot {
                     // Nothing is lost: it is still missing, so it will be asked for again.
                     self.tell(Input::Taken(Progress {
                         work,
+                        lost: true,
                         ..Progress::default()
                     }));
                 }
@@ -298,7 +344,9 @@ impl Pilot {
                 None => self.tell(Input::DialFailed { site }),
             },
             Output::Disconnect { site } => {
-                if let Some(peer) = self.peer(&site) {
+                // Also of a site that is no member any more.
+                if let Some(keys) = self.membership.keys_of(&site) {
+                    let peer = keys.current().transport;
                     self.outbox.push_back(NetCommand::Disconnect(peer));
                 }
             }
@@ -358,8 +406,11 @@ impl Pilot {
                 token,
                 response,
             } => {
-                self.outbox
-                    .push_back(NetCommand::Respond { token, response });
+                // Who was put out while its call was answered gets nothing; dropping the token ends the call.
+                if self.peer(&to).is_some() {
+                    self.outbox
+                        .push_back(NetCommand::Respond { token, response });
+                }
                 self.tell(Input::Served { to });
             }
             Done::Judged {
@@ -413,6 +464,7 @@ impl Pilot {
                     status.last_error = None;
                     self.publish_live();
                     self.tell(Input::Connected { site });
+                    self.ping_connected(site);
                 }
             }
             NetEvent::Disconnected { peer } => {
@@ -428,6 +480,7 @@ impl Pilot {
             NetEvent::DialFailed { peer, reason } => {
                 if let Some(site) = self.site(&peer) {
                     let status = self.live.peers.entry(site).or_default();
+                    self.pings.unreachable(&site, &reason);
                     status.last_error = Some(reason);
                     self.live_dirty = true;
                     self.tell(Input::DialFailed { site });
@@ -491,7 +544,11 @@ impl Pilot {
                     {
                         self.note_clock(from, hello.clock);
                     }
-                    self.tell(Input::Response { from, id, result });
+                    if ping::is_ping(id) {
+                        self.pings.answered(id, result);
+                    } else {
+                        self.tell(Input::Response { from, id, result });
+                    }
                 }
             }
             NetEvent::JoinRequest {
@@ -578,6 +635,8 @@ impl Pilot {
     fn set_members(&mut self, membership: Arc<Membership>) {
         self.membership = Arc::clone(&membership);
         self.membership_tx.send_replace(Arc::clone(&membership));
+        let is_member = |site: &SiteId| membership.member(site).is_some();
+        self.live.peers.retain(|site, _| is_member(site));
         self.live_dirty = true;
         self.tell(Input::Membership(membership));
     }
@@ -694,6 +753,7 @@ impl Pilot {
         self.ticks += 1;
         // Invites expire by the clock.
         self.set_gate()?;
+        self.pings.expire();
         if self.live_dirty {
             self.publish_live();
         }

@@ -12,7 +12,7 @@ use fmesh_proto::{
     kinds::Kind,
     limits,
     log::leaf_hash,
-    membership::Membership,
+    membership::{Held, Membership},
     mesh::{Ask, heads_digest},
     record::{Issued, View},
     wire,
@@ -52,7 +52,9 @@ impl Server {
                 Ok(None) => return refusal("not-served", "this site has no such feed for you"),
                 Err(error) => Err(error),
             },
-            Ask::Membership => self.membership().map(wire::response::What::Membership),
+            Ask::Membership { held, after } => self
+                .membership(held, *after)
+                .map(wire::response::What::Membership),
         };
         match what {
             Ok(what) => wire::Response { what: Some(what) },
@@ -70,6 +72,7 @@ impl Server {
     ) -> Result<wire::HeadsResponse, StoreError> {
         let heads = self.store.heads()?;
         let digest = heads_digest(
+            &self.membership,
             heads
                 .iter()
                 .map(|(site, h)| (*site, h.frontier.size(), h.frontier.root())),
@@ -79,6 +82,7 @@ impl Server {
         } else {
             heads
                 .iter()
+                .filter(|(site, h)| self.membership.follows(site, h.frontier.size()))
                 .map(|(site, h)| wire::Head {
                     site: site.0.to_vec(),
                     size: h.frontier.size(),
@@ -112,6 +116,7 @@ impl Server {
             head,
             feed,
             address,
+            membership: self.membership.digest().0.to_vec(),
         })
     }
 
@@ -125,14 +130,27 @@ impl Server {
         })
     }
 
-    fn membership(&self) -> Result<wire::MembershipResponse, StoreError> {
-        let view = self
-            .store
-            .membership()?
-            .iter()
-            .map(|v| v.encode().into_bytes())
-            .collect();
-        Ok(wire::MembershipResponse { view })
+    /// Acts that somebody who holds this much lacks, as many as one answer carries.
+    fn membership(
+        &self,
+        held: &[Held],
+        after: Option<(SiteId, u64)>,
+    ) -> Result<wire::MembershipResponse, StoreError> {
+        let mut answer = wire::MembershipResponse::default();
+        let mut bytes = 0;
+        for (site, seq) in self.membership.lacking(held, after) {
+            let Some((view, _)) = self.store.record(&site, seq)? else {
+                continue;
+            };
+            let text = view.encode().into_bytes();
+            bytes += text.len();
+            if bytes > limits::MEMBERSHIP_BATCH_BYTES_MAX && !answer.view.is_empty() {
+                answer.more = true;
+                break;
+            }
+            answer.view.push(text);
+        }
+        Ok(answer)
     }
 
     /// A page of a feed of ours; `None` if `to` is not in the circle.

@@ -6,7 +6,7 @@ use fmesh_proto::{
     invite::Ticket,
     kinds::Kind,
     limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, CLOCK_SKEW_SECONDS_SHOWN, TEXT_CHARS_MAX},
-    membership::{Membership, Role},
+    membership::{Membership, Removed, Role},
 };
 
 use super::{Error, Service, now, refs, sharing, today, unix};
@@ -37,7 +37,9 @@ impl Service {
         let open = |invite: &&Invite| invite_state(invite, now) == InviteState::Open;
         let mut problems: Vec<Trouble> =
             live.problems.iter().map(|what| said(what, None)).collect();
-        problems.extend(troubles(mesh.as_ref(), &partners, pending));
+        let removal = membership.removed().get(&self.node.site);
+        let removal = removal.map(|gone| (self.site_name(&membership, &gone.by).name, gone));
+        problems.extend(troubles(mesh.as_ref(), removal, &partners, pending));
         Ok(Status {
             problems,
             site: self.site_name(&membership, &self.node.site),
@@ -335,11 +337,28 @@ fn invite_state(invite: &Invite, now: u64) -> InviteState {
 }
 
 /// What the operator should see besides what the node itself reports, worst first.
-fn troubles(mesh: Option<&MeshView>, partners: &[Partner], pending: usize) -> Vec<Trouble> {
+fn troubles(
+    mesh: Option<&MeshView>,
+    removal: Option<(String, &Removed)>,
+    partners: &[Partner],
+    pending: usize,
+) -> Vec<Trouble> {
     let mut troubles = Vec::new();
-    if mesh.is_some_and(|mesh| mesh.role.is_none()) {
+    if let Some((by, gone)) = removal {
+        let reason = match &gone.reason {
+            Some(reason) => format!(": {reason}"),
+            None => ", without a reason".to_owned(),
+        };
         troubles.push(said(
-            "this site is no member of its mesh: it was removed, or its admission has not arrived",
+            &format!(
+                "this site was removed from its mesh at {} by {by}{reason}; nothing it signs counts any more, and nobody serves it",
+                view::time(gone.since)
+            ),
+            Some("talk to them; a removed site comes back only as a new one: fmesh init in another directory".to_owned()),
+        ));
+    } else if mesh.is_some_and(|mesh| mesh.role.is_none()) {
+        troubles.push(said(
+            "this site is no member of its mesh: its admission does not count, or has not arrived",
             Some("fmesh partner list".to_owned()),
         ));
     }
@@ -399,7 +418,14 @@ fn troubles(mesh: Option<&MeshView>, partners: &[Partner], pending: usize) -> Ve
     {
         troubles.push(said(
             "you are the only admin: if this site is lost, nobody can let a partner in or put one out",
-            Some("make the next invite with --role admin".to_owned()),
+            Some(match partners {
+                [] => "fmesh invite --role admin".to_owned(),
+                [first, ..] => {
+                    let trusted = partners.iter().find(|p| p.role == Role::Member);
+                    let name = &trusted.unwrap_or(first).name;
+                    format!("fmesh partner role {} admin", sharing::quoted(name))
+                }
+            }),
         ));
     }
     troubles
@@ -507,7 +533,7 @@ mod tests {
             admins,
         };
         let words = |mesh: &MeshView, pending| {
-            let all = troubles(Some(mesh), &[], pending);
+            let all = troubles(Some(mesh), None, &[], pending);
             assert!(all.iter().all(|trouble| trouble.hint.is_some()));
             all.len()
         };
@@ -520,6 +546,19 @@ mod tests {
         assert_eq!(words(&mesh(1, 3, Some(Role::Admin)), 2), 2);
         assert_eq!(words(&mesh(1, 3, Some(Role::Member)), 0), 0);
         assert_eq!(words(&mesh(1, 3, None), 0), 1);
-        assert!(troubles(None, &[], 0).is_empty());
+        assert!(troubles(None, None, &[], 0).is_empty());
+        let gone = Removed {
+            last_good: 7,
+            by: SiteId([2; 32]),
+            since: 0,
+            reason: Some("contract ended".to_owned()),
+            was: None,
+        };
+        let out = mesh(1, 3, None);
+        let told = troubles(Some(&out), Some(("Alu Ost".to_owned(), &gone)), &[], 0);
+        assert!(
+            matches!(&told[..], [one] if one.what.contains("by Alu Ost: contract ended")),
+            "{told:?}"
+        );
     }
 }

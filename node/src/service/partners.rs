@@ -6,7 +6,7 @@ use fmesh_proto::{
     circle::Circle,
     id::{SiteId, fingerprint},
     kinds::Kind,
-    membership::{Member, Membership},
+    membership::{Member, Membership, Removed},
 };
 
 use super::{Error, Service, refs, sharing, today};
@@ -18,16 +18,25 @@ use crate::{
 };
 
 impl Service {
-    /// Partners by name.
+    /// Partners by name, then those that were put out.
     pub fn partners(&self) -> Result<List<Partner>, Error> {
-        Ok(List::new(self.partner_rows(&self.membership())?, None))
+        let membership = self.membership();
+        let mut rows = self.partner_rows(&membership)?;
+        rows.extend(self.removed_rows(&membership)?);
+        Ok(List::new(rows, None))
     }
 
     /// One partner.
     pub fn partner_row(&self, who: &str) -> Result<Partner, Error> {
         let membership = self.membership();
-        let site = self.partner(&membership, who)?.site;
-        let rows = self.partner_rows(&membership)?;
+        let (site, rows) = match self.partner(&membership, who) {
+            Ok(member) => (member.site, self.partner_rows(&membership)?),
+            Err(error @ Error::NotFound { .. }) => match refs::removed(&membership, who) {
+                Ok(Removed { was: Some(was), .. }) => (was.site, self.removed_rows(&membership)?),
+                _ => return Err(error),
+            },
+            Err(error) => return Err(error),
+        };
         rows.into_iter()
             .find(|row| row.site == site)
             .ok_or_else(|| Error::not_found("the partner has left meanwhile", "fmesh partner list"))
@@ -76,6 +85,16 @@ impl Service {
 
     /// A row for every member but ourselves, by name.
     pub(super) fn partner_rows(&self, membership: &Membership) -> Result<Vec<Partner>, Error> {
+        let others = membership.members().filter(|m| m.site != self.node.site);
+        self.rows(membership, others)
+    }
+
+    /// A row for each of some members, by name.
+    pub(super) fn rows<'a>(
+        &self,
+        membership: &Membership,
+        members: impl Iterator<Item = &'a Member>,
+    ) -> Result<Vec<Partner>, Error> {
         let facts = Facts {
             live: self.node.live.borrow().peers.clone(),
             shown: Shown::new(self.node.store.circles()?, &self.node.store.objects(None)?),
@@ -83,8 +102,7 @@ impl Service {
             refusals: self.node.store.refusals()?,
             counts: crate::node::read(&self.node.index).counts(),
         };
-        let others = membership.members().filter(|m| m.site != self.node.site);
-        let mut rows: Vec<Partner> = others
+        let mut rows: Vec<Partner> = members
             .map(|member| self.row(membership, member, &facts))
             .collect();
         rows.sort_by(|a, b| (&a.name, a.site).cmp(&(&b.name, b.site)));
@@ -111,6 +129,7 @@ impl Service {
                 .admitted_by
                 .map(|site| self.site_name(membership, &site)),
             state: state(live),
+            removed: None,
             address: live.address.clone().filter(|_| live.connected),
             addresses: facts
                 .addresses

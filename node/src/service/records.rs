@@ -244,6 +244,7 @@ impl Service {
             .iter()
             .find(|object| object.kind == claims.kind && object.id == claims.id)
             .map(|object| object.key.clone());
+        let void = !claims.kind.is_plain() && membership.voids(&claims.iss, claims.seq);
         Ok(RecordHead {
             site: self.site_name(membership, &claims.iss),
             seq: claims.seq,
@@ -251,7 +252,8 @@ impl Service {
             id: claims.id,
             key,
             rev: claims.rev,
-            current: self.is_current(claims)?,
+            current: self.is_current(claims)? && !void,
+            void,
             retired: claims.retired,
             signed: view::time(claims.iat),
             received: view::time(received),

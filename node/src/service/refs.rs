@@ -6,7 +6,7 @@
 use fmesh_proto::{
     id::SiteId,
     kinds::Kind,
-    membership::{Member, Membership},
+    membership::{Member, Membership, Removed},
 };
 
 use super::Error;
@@ -83,6 +83,21 @@ pub(crate) fn partner<'a>(
         }),
         "fmesh partner list",
     )
+}
+
+/// The site that was put out that `text` means.
+pub(crate) fn removed<'a>(membership: &'a Membership, text: &str) -> Result<&'a Removed, Error> {
+    let gone = membership.removed().values();
+    let candidates = gone.filter_map(|gone| {
+        let was = gone.was.as_ref()?;
+        Some(Candidate {
+            item: gone,
+            name: was.name.clone(),
+            id: was.site.hex(),
+            spelling: format!("{} ({})", was.name, was.site.hex()),
+        })
+    });
+    choose("removed partner", text, candidates, "fmesh partner list")
 }
 
 /// The own object that `text` means: a key, an id, a beginning of either; `capacity:DMU-80` names the kind, too.

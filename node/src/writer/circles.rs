@@ -11,6 +11,7 @@ use fmesh_proto::{
     kinds::{Grant, Kind, Typed as _},
     mesh::issue::Item,
 };
+use serde_json::Value;
 
 use super::{
     Work, WriteError,
@@ -108,7 +109,7 @@ impl Work {
 
 /// The circle of a grant, and whom it is for.
 fn grant_of(object: &LocalObject) -> Option<(CircleId, SiteId)> {
-    let shown = object
+    let shown: BTreeMap<String, Option<Value>> = object
         .fields
         .iter()
         .map(|(name, value)| (name.clone(), Some(value.clone())))

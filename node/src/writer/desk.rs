@@ -44,7 +44,8 @@ pub(super) struct Desk {
     tails: BTreeMap<CircleId, u64>,
     pub(super) invites: BTreeMap<InviteId, Invite>,
     pub(super) pending: BTreeMap<SiteId, PendingJoin>,
-    pub(super) membership_views: Vec<View>,
+    /// `keys` and `membership` records by author and leaf.
+    pub(super) membership_views: BTreeMap<(SiteId, u64), View>,
     pub(super) membership: Arc<Membership>,
     head: Option<Head>,
 }
@@ -62,7 +63,7 @@ impl Desk {
             tails: store.feed_tails()?,
             invites: store.invites()?.into_iter().map(|i| (i.id, i)).collect(),
             pending: store.pending()?.into_iter().map(|p| (p.site, p)).collect(),
-            membership_views: store.membership()?,
+            membership_views: BTreeMap::new(),
             membership: Arc::default(),
             head: store.head(site)?,
         };
@@ -78,27 +79,28 @@ impl Desk {
                 desk.secrets.insert(*circle, secret);
             }
         }
+        for view in store.membership()? {
+            desk.note_membership(&view);
+        }
         desk.refresh_membership();
         Ok(desk)
     }
 
     /// A membership record that was stored.
     pub(super) fn note_membership(&mut self, view: &View) {
-        if !self
-            .membership_views
-            .iter()
-            .any(|known| known.core() == view.core())
-        {
-            self.membership_views.push(view.clone());
+        if let Ok(parsed) = view.clone().parse() {
+            let claims = parsed.claims();
+            self.membership_views
+                .insert((claims.iss, claims.seq), view.clone());
         }
     }
 
-    /// Computes the members anew; true, because callers tell whoever listens.
-    pub(super) fn refresh_membership(&mut self) -> bool {
+    /// Computes the members anew.
+    pub(super) fn refresh_membership(&mut self) {
         if let Some(mesh) = self.meta.mesh {
-            self.membership = Arc::new(Membership::compute(&mesh, &self.membership_views).0);
+            let views: Vec<View> = self.membership_views.values().cloned().collect();
+            self.membership = Arc::new(Membership::compute(&mesh, &views).0);
         }
-        true
     }
 
     /// Uses of an invite that nobody has taken; a site that waits has taken one.
@@ -140,13 +142,13 @@ impl Desk {
         })
     }
 
-    fn mesh(&self) -> Result<MeshId, WriteError> {
+    pub(super) fn mesh(&self) -> Result<MeshId, WriteError> {
         self.meta
             .mesh
             .ok_or_else(|| WriteError::Conflict("this site is in no mesh yet".into()))
     }
 
-    fn must_be_admin(&self) -> Result<(), WriteError> {
+    pub(super) fn must_be_admin(&self) -> Result<(), WriteError> {
         match self.membership.member(&self.site) {
             Some(member) if member.role == Role::Admin => Ok(()),
             _ => Err(WriteError::Refused(
@@ -187,6 +189,7 @@ impl Work {
             founded: None,
             now: unix_now(),
         };
+        let before = Arc::clone(&self.desk.membership);
         let result = edits
             .into_iter()
             .try_for_each(|edit| self.edit(edit, &mut session))
@@ -210,6 +213,7 @@ impl Work {
             ..
         } = session;
         let membership = Arc::clone(&self.desk.membership);
+        self.note_standings(&before, &mut told)?;
         if let Some(mesh) = founded {
             told.events.push(Written::InMesh {
                 mesh,
@@ -318,6 +322,12 @@ impl Work {
                 session.told.events.push(Written::Door);
                 Ok(())
             }
+            Edit::Remove {
+                site,
+                last_good,
+                reason,
+            } => self.remove(site, last_good, reason, session),
+            Edit::SetRole { site, role } => self.set_role(site, role, session),
             Edit::Join { ticket } => {
                 if self.desk.meta.mesh.is_some() {
                     return Err(WriteError::Conflict(
@@ -576,7 +586,7 @@ impl Work {
         Ok(())
     }
 
-    fn keep_invite(&mut self, invite: Invite, session: &mut Session) {
+    pub(super) fn keep_invite(&mut self, invite: Invite, session: &mut Session) {
         session.changes.put_invite(&invite);
         self.desk.invites.insert(invite.id, invite);
         session.told.events.push(Written::Door);
@@ -593,6 +603,12 @@ impl Work {
     fn approve(&mut self, site: &SiteId, session: &mut Session) -> Result<(), WriteError> {
         self.desk.must_be_admin()?;
         let pending = self.pending(site)?;
+        if self.desk.membership.removed().contains_key(site) {
+            return Err(WriteError::Conflict(
+                "this site was removed from the mesh for good; it may come as a new site, with new keys"
+                    .into(),
+            ));
+        }
         let mut invite = self
             .desk
             .invites
@@ -665,7 +681,7 @@ impl Work {
     }
 
     /// Signs a membership act; the members that follow from it count for everything after it.
-    fn act(&mut self, act: &Act, session: &mut Session) -> Result<(), WriteError> {
+    pub(super) fn act(&mut self, act: &Act, session: &mut Session) -> Result<(), WriteError> {
         let item = Item {
             kind: Kind::Membership,
             id: ObjectId::from_random(bytes()),
@@ -686,6 +702,7 @@ impl Work {
         let Some(mesh) = self.desk.meta.mesh else {
             return Ok(());
         };
+        self.heed_members(session);
         if self.desk.membership.member(&self.setup.site).is_none() && session.founded.is_none() {
             return Ok(());
         }
@@ -741,9 +758,12 @@ impl Work {
         let content = content_of(object);
         let shown: BTreeMap<CircleId, BTreeSet<String>> = issue
             .map(|i| {
+                // A circle that is gone has nobody who could be told.
+                let lives =
+                    |c: &CircleId| object.kind == Kind::Grant || self.desk.circles.contains_key(c);
                 i.circles
                     .iter()
-                    .filter(|(_, s)| !s.is_empty())
+                    .filter(|(c, s)| !s.is_empty() && lives(c))
                     .map(|(c, s)| (*c, s.clone()))
                     .collect()
             })

@@ -50,6 +50,9 @@ impl Work {
         if self.desk.membership.member(&knock.site).is_some() {
             return self.admitted(&knock.site);
         }
+        if self.desk.membership.removed().contains_key(&knock.site) {
+            return Ok(JoinRefusal::Removed.answer());
+        }
         let waiting = self.desk.pending.get(&knock.site);
         if waiting.is_some_and(|pending| pending.refused) {
             return Ok(JoinRefusal::Refused.answer());
@@ -234,8 +237,8 @@ impl Work {
             let claims = parsed.claims().clone();
             // Proven by `compute`; who is a member, and by whose keys, is computed again from the same records.
             let verified = membership
-                .member(&claims.iss)
-                .map(|m| m.keys.verify(view.clone()));
+                .keys_of(&claims.iss)
+                .map(|keys| keys.verify(view.clone()));
             if let Some(Err(error)) = verified {
                 tracing::warn!(i, %error, "membership record refused");
                 continue;

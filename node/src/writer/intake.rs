@@ -82,7 +82,11 @@ impl Work {
             membership: &membership,
         };
         let ledger = Reading::new(&self.setup.store);
-        let opened = reader.open(incoming, &self.desk.membership_views, &ledger)?;
+        let held = match incoming {
+            Incoming::Membership { .. } => self.desk.membership_views.values().cloned().collect(),
+            _ => Vec::new(),
+        };
+        let opened = reader.open(incoming, &held, &ledger)?;
         Ok(Page {
             me: self.setup.site,
             mesh,
@@ -94,20 +98,26 @@ impl Work {
 
     fn settle(&mut self, work: u64, page: Page, results: Results) -> Result<(), StoreError> {
         let store = self.setup.store.clone();
+        let membership = Arc::clone(&page.membership);
         let taken = page.settle(results, &Reading::new(&store))?;
         let now = unix_now();
-        let (changes, told) = self.gather(work, taken, now);
+        let (changes, told) = self.gather(work, taken, now)?;
+        let same_members = Arc::ptr_eq(&membership, &self.desk.membership);
         self.untold.push((told, now));
         store.write(changes)?;
         let waiting: usize = self.untold.iter().map(|(told, _)| told.index.len()).sum();
         if waiting >= RECORDS_PER_FLUSH || self.untold.len() >= WORKS_PER_FLUSH {
             self.flush()?;
         }
+        // Before anything else is signed.
+        if !same_members && self.must_heed(&membership) {
+            self.job(Job::Replan)?;
+        }
         Ok(())
     }
 
     /// What is to be stored of a settled work, and what to tell of it then.
-    fn gather(&mut self, work: u64, taken: Taken, now: u64) -> (Changes, Told) {
+    fn gather(&mut self, work: u64, taken: Taken, now: u64) -> Result<(Changes, Told), StoreError> {
         let mut changes = Changes::new();
         let mut told = Told::default();
         let progress = taken.progress(work);
@@ -123,8 +133,9 @@ impl Work {
         for (site, seq) in &taken.dropped {
             changes.delete_record(site, *seq);
             changes.delete_membership(site, *seq);
+            self.desk.membership_views.remove(&(*site, *seq));
         }
-        let mut members_changed = false;
+        let mut members_changed = !taken.dropped.is_empty();
         for record in &taken.records {
             let claims = record.claims();
             changes.put_record(&claims.iss, claims.seq, record.view(), now);
@@ -153,20 +164,26 @@ impl Work {
                 count: 1,
             });
         }
-        told.events.push(Written::Taken(progress));
-        if members_changed && self.desk.refresh_membership() {
+        if members_changed {
+            let before = Arc::clone(&self.desk.membership);
+            self.desk.refresh_membership();
+            self.note_standings(&before, &mut told)?;
+            // Before what was taken: whoever waits for that waits in order to know the members.
             told.events
                 .push(Written::Membership(Arc::clone(&self.desk.membership)));
         }
+        told.events.push(Written::Taken(progress));
         let current: BTreeSet<(SiteId, u64)> = taken
             .current
             .iter()
             .map(|(site, _, _, seq)| (*site, *seq))
             .collect();
         told.index = taken.records;
-        told.index
-            .retain(|record| current.contains(&(record.claims().iss, record.claims().seq)));
-        (changes, told)
+        told.index.retain(|record| {
+            let place = (record.claims().iss, record.claims().seq);
+            current.contains(&place) && self.is_searched(record)
+        });
+        Ok((changes, told))
     }
 
     pub(super) fn acknowledge(

@@ -139,7 +139,7 @@ impl Act {
     }
 
     /// Reads the body of a verified record.
-    pub(super) fn of(record: &Verified) -> Result<Self, RecordError> {
+    pub fn of(record: &Verified) -> Result<Self, RecordError> {
         let known = |(name, value): (&String, &Option<Value>)| Some((name.clone(), value.clone()?));
         Self::read(&record.fields().iter().filter_map(known).collect())
     }

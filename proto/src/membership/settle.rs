@@ -80,10 +80,6 @@ impl Step {
 #[derive(Debug)]
 pub(super) struct Settled {
     /// Indices of the acts that count.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "what it means for sites is in the other two")
-    )]
     pub(super) counts: BTreeSet<usize>,
     /// Every site that was let in, removed ones as well.
     pub(super) tree: BTreeMap<SiteId, Place>,

@@ -155,6 +155,21 @@ fn rows(membership: &Membership) -> Vec<Row> {
     };
     membership.members().map(row).collect()
 }
+/// Removed sites: the cut, who did it, when and why.
+type Cut = (SiteId, u64, SiteId, u64, Option<String>);
+fn cuts(membership: &Membership) -> Vec<Cut> {
+    let cut = |(site, gone): (&SiteId, &Removed)| {
+        (
+            *site,
+            gone.last_good,
+            gone.by,
+            gone.since,
+            gone.reason.clone(),
+        )
+    };
+    membership.removed().iter().map(cut).collect()
+}
+
 /// The state, when every view holds; also checks that the records' own road gives the same.
 fn state(views: &[View]) -> Membership {
     let (state, errors) = Membership::compute(&mesh(), views);
@@ -162,8 +177,8 @@ fn state(views: &[View]) -> Membership {
     let (verified, _) = verify::verify(&mesh(), views);
     let again = Membership::from_verified(&mesh(), &verified);
     assert_eq!(
-        (rows(&state), state.removed()),
-        (rows(&again), again.removed())
+        (rows(&state), cuts(&state), state.digest()),
+        (rows(&again), cuts(&again), again.digest())
     );
     state
 }
@@ -221,7 +236,20 @@ fn a_removed_member_is_out_and_what_it_did_later_is_void() {
     let mut expected = [author(1).site(), author(2).site(), author(4).site()];
     expected.sort();
     assert_eq!(inside, expected);
-    assert_eq!(*state.removed(), BTreeMap::from([(author(3).site(), 6)]));
+    let gone = author(3).site();
+    assert_eq!(cuts(&state), [(gone, 6, author(1).site(), 1_003, None)]);
+    assert_eq!(
+        state.removed()[&gone].was.as_ref().map(|m| m.role),
+        Some(Role::Admin)
+    );
+    // What it signed before the cut counts, what it signed after it is void; its keys still tell which is which.
+    assert_eq!([5, 6].map(|seq| state.voids(&gone, seq)), [false, true]);
+    assert_eq!([5, 6].map(|size| state.follows(&gone, size)), [true, false]);
+    assert!(state.keys_of(&gone).is_some());
+    // Whom it let in after the cut never was a member, whatever it signs.
+    let lost = author(5).site();
+    assert!(state.voids(&lost, 0) && state.keys_of(&lost).is_some());
+    assert!(!state.voids(&author(2).site(), 1_000_000));
 }
 
 #[test]
@@ -373,11 +401,114 @@ proptest! {
         let shuffled: Vec<View> = order.iter().map(|i| views[*i].clone()).collect();
         let (other, other_errors) = Membership::compute(&mesh(), &shuffled);
         prop_assert_eq!(rows(&one), rows(&other));
-        prop_assert_eq!(one.removed(), other.removed());
+        prop_assert_eq!(cuts(&one), cuts(&other));
+        prop_assert_eq!(one.digest(), other.digest());
         let refused: std::collections::BTreeSet<_> = errors.iter().map(|(i, _)| *i).collect();
         let other_refused = other_errors.iter().map(|(i, _)| order[*i]).collect();
         prop_assert_eq!(refused, other_refused);
         prop_assert!(one.members().all(|m| !one.removed().contains_key(&m.site)));
         prop_assert!(one.members().all(|m| m.keys.site() == m.site));
     }
+}
+
+/// A node's set, as it grows by what others give it.
+struct Holder(BTreeMap<(SiteId, u64), View>);
+impl Holder {
+    fn new(views: impl Iterator<Item = View>) -> Self {
+        let mut holder = Self(BTreeMap::new());
+        holder.take(views.collect());
+        holder
+    }
+
+    fn state(&self) -> Membership {
+        let views: Vec<View> = self.0.values().cloned().collect();
+        Membership::compute(&mesh(), &views).0
+    }
+
+    /// Keeps what can be checked, as a node does.
+    fn take(&mut self, views: Vec<View>) {
+        let all: Vec<View> = self.0.values().chain(&views).cloned().collect();
+        let (state, errors) = Membership::compute(&mesh(), &all);
+        for (i, view) in all.into_iter().enumerate() {
+            let claims = view.clone().parse().unwrap().claims().clone();
+            if errors.iter().all(|(bad, _)| *bad != i) && state.keys_of(&claims.iss).is_some() {
+                self.0.insert((claims.iss, claims.seq), view);
+            }
+        }
+    }
+
+    /// Asks another for all that it has, a few records at a time.
+    fn ask(&mut self, other: &Self) {
+        let mut after = None;
+        loop {
+            let missing = other.state().lacking(&self.state().held(), after);
+            let page: Vec<_> = missing.iter().take(3).copied().collect();
+            after = page.last().copied();
+            if page.is_empty() {
+                return;
+            }
+            self.take(
+                page.iter()
+                    .filter_map(|at| other.0.get(at))
+                    .cloned()
+                    .collect(),
+            );
+            assert!(
+                page.iter().all(|at| self.0.contains_key(at)),
+                "each can be checked as it comes"
+            );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// Whoever holds which part of the acts, and in whichever order they meet: at the end they agree.
+    #[test]
+    fn nodes_that_ask_each_other_come_to_agree(views in histories(), parts in proptest::collection::vec(any::<u8>(), 20)) {
+        let has = |node: u8| {
+            let parts = &parts;
+            let some = views.iter().enumerate().filter(move |(i, _)| *i < 2 || parts[*i] >> node & 1 == 1);
+            Holder::new(some.map(|(_, view)| view.clone()))
+        };
+        let (mut a, mut b, mut c) = (has(0), has(1), has(2));
+        for _ in 0..3 {
+            a.ask(&b);
+            c.ask(&b);
+            b.ask(&c);
+            b.ask(&a);
+        }
+        let [one, two, three] = [a.state(), b.state(), c.state()];
+        prop_assert_eq!(one.digest(), two.digest());
+        prop_assert_eq!(two.digest(), three.digest());
+        prop_assert_eq!(one.held(), three.held());
+        prop_assert_eq!((rows(&one), cuts(&one)), (rows(&two), cuts(&two)));
+        prop_assert_eq!((rows(&one), cuts(&one)), (rows(&three), cuts(&three)));
+    }
+}
+
+#[test]
+fn what_somebody_lacks_is_the_end_of_what_is_there() {
+    let views = story();
+    let (whole, part) = (state(&views), state(&views[..3]));
+    assert_eq!(whole.lacking(&whole.held(), None), []);
+    let [f, a, b] = [author(1), author(2), author(3)].map(|who| who.site());
+    assert_eq!(
+        whole.lacking(&part.held(), None),
+        [(a, 3), (b, 4), (b, 5), (b, 6)],
+        "each after the admission of its author"
+    );
+    assert_eq!(whole.lacking(&part.held(), Some((b, 4))), [(b, 5), (b, 6)]);
+    assert_eq!(part.lacking(&whole.held(), None), []);
+    // Another act where ours stands: all of that author's acts are given.
+    let other = [
+        views[..2].to_vec(),
+        vec![author(1).admits(2, &author(2), Role::Member)],
+    ]
+    .concat();
+    let other = state(&other);
+    assert_ne!(other.digest(), part.digest());
+    assert_eq!(part.lacking(&other.held(), None), [(f, 1), (f, 2)]);
+    assert_eq!([f, a, b].map(|site| whole.acts_of(&site)), [2, 1, 3]);
 }

@@ -66,6 +66,9 @@ pub enum JoinRefusal {
     /// A person said no.
     #[error("the partner refused this request")]
     Refused,
+    /// It was put out of this mesh.
+    #[error("this site was removed from the mesh; it may come as a new site, with new keys")]
+    Removed,
     /// Too many tries from there, or too many wait.
     #[error("too many requests to join at the moment; try again in a minute")]
     Busy,
@@ -81,6 +84,7 @@ impl JoinRefusal {
             Self::UsedUp => "used-up",
             Self::Revoked => "revoked",
             Self::Refused => "refused",
+            Self::Removed => "removed",
             Self::Busy => "busy",
         }
     }

@@ -15,6 +15,7 @@ use crate::{
     id::{CircleId, Digest, MeshId, ObjectId, SiteId},
     keys::{OperatingKeys, pairwise_circle},
     kinds::{Grant, Kind, Typed as _},
+    limits,
     log::Frontier,
     membership::Membership,
     note::Checkpoint,
@@ -189,6 +190,7 @@ impl Taken {
             pull: self.pull.clone(),
             gaps: self.gap.into_iter().collect(),
             contradiction: self.contradiction.as_ref().map(|(site, _)| *site),
+            lost: false,
         }
     }
 }
@@ -379,10 +381,10 @@ impl Reader<'_> {
         if publication.sealed.is_empty() {
             return Ok(());
         }
-        let Some(member) = self.membership.member(&site) else {
+        let Some(keys) = self.membership.keys_of(&site) else {
             return Ok(());
         };
-        let their_box = member.keys.current().boxed;
+        let their_box = keys.current().boxed;
         let pairwise = pairwise_circle(self.keys, &their_box, &self.mesh, &site, &self.me);
         let boxes = publication.sealed.iter().filter_map(|sealed| {
             let circle = CircleId::from_slice(&sealed.circle)?;
@@ -427,7 +429,7 @@ impl Reader<'_> {
             };
             for view in views {
                 if is_pairwise && is_grant(&view) {
-                    let grant = member.keys.verify(view.clone()).ok();
+                    let grant = keys.verify(view.clone()).ok();
                     let grant = grant.and_then(|record| self.granted(&record));
                     opened
                         .granted
@@ -451,10 +453,10 @@ impl Reader<'_> {
             Some(author) => author,
             None => found.view.clone().parse()?.claims().iss,
         };
-        let member = membership.member(&author).ok_or_else(|| {
-            RecordError::Malformed(format!("its author {author} is not a member"))
+        let keys = membership.keys_of(&author).ok_or_else(|| {
+            RecordError::Malformed(format!("its author {author} was never a member"))
         })?;
-        member.keys.verify(found.view.clone())
+        keys.verify(found.view.clone())
     }
 
     /// Compares verified records with the log and says what changes.
@@ -508,6 +510,13 @@ impl Reader<'_> {
                     }
                     self.note_grant(&record, &mut taken);
                     taken.records.push(record);
+                }
+                Err(Misfit::Void) => {
+                    // Not a refusal, and no step in its feed: should the removal turn out not to count, it comes again.
+                    if opened.feed.is_some() {
+                        break;
+                    }
+                    continue;
                 }
                 Err(Misfit::LeafUnknown) if found.via.is_some() => {
                     // The log has to come first; the rest of a feed waits for it.
@@ -602,13 +611,15 @@ impl Reader<'_> {
         if claims.mesh.is_some_and(|mesh| mesh != self.mesh) {
             return Ok(Err(Misfit::Refused("it belongs to another mesh".into())));
         }
-        if self
-            .membership
-            .removed()
-            .get(&claims.iss)
-            .is_some_and(|last_good| claims.seq >= *last_good)
-        {
-            return Ok(Err(Misfit::Refused("its author was removed before".into())));
+        if claims.kind.is_plain() {
+            // In the set whoever is out: what counts of it, all of the set says.
+            if self.membership.acts_of(&claims.iss) >= limits::ACTS_PER_SITE_MAX {
+                return Ok(Err(Misfit::Refused(
+                    "its author has acted too often".into(),
+                )));
+            }
+        } else if self.membership.voids(&claims.iss, claims.seq) {
+            return Ok(Err(Misfit::Void));
         }
         if let Some(via) = found.via {
             match (record.feed_seq(&via), found.feed_seq) {
@@ -638,8 +649,14 @@ impl Reader<'_> {
             Some(_) => Err(Misfit::Refused(
                 "the log holds another record at its index".into(),
             )),
-            // Membership records may come before their log does; `append` compares them later.
-            None if found.via.is_none() => Ok(()),
+            // Membership records may come before their log does; `append` compares them later. Of two for one leaf
+            // everybody keeps the same one.
+            None if found.via.is_none() => match ledger.held(&claims.iss, claims.seq)? {
+                Some(held) if held < record.leaf_hash() => Err(Misfit::Refused(
+                    "its author signed another record for its index".into(),
+                )),
+                _ => Ok(()),
+            },
             None => Err(Misfit::LeafUnknown),
         })
     }
@@ -682,12 +699,15 @@ fn claimed(found: &Found) -> Option<SiteId> {
 #[derive(Debug)]
 enum Misfit {
     LeafUnknown,
+    /// Its author was put out before it.
+    Void,
     Refused(String),
 }
 impl std::fmt::Display for Misfit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::LeafUnknown => f.write_str("its leaf is not in the log that we hold"),
+            Self::Void => f.write_str("its author was removed before"),
             Self::Refused(why) => f.write_str(why),
         }
     }

@@ -15,9 +15,6 @@ use crate::{
     wire,
 };
 
-/// Membership records are not asked of one peer more often.
-const MEMBERSHIP_MS: u64 = 5_000;
-
 impl Mesh {
     pub(super) fn say_hello(&mut self, site: SiteId) {
         let hello = self.hello();
@@ -40,7 +37,9 @@ impl Mesh {
         }
     }
 
-    pub(super) fn hello(&self) -> wire::Hello {
+    /// What this node says of itself on every connection.
+    #[must_use]
+    pub fn hello(&self) -> wire::Hello {
         wire::Hello {
             mesh: self.mesh.0.to_vec(),
             version: limits::PROTOCOL_VERSION,
@@ -48,6 +47,7 @@ impl Mesh {
             clock: self.unix,
             software: self.software.clone(),
             address: self.own_addresses.clone(),
+            membership: self.membership.digest().0.to_vec(),
         }
     }
 
@@ -76,6 +76,7 @@ impl Mesh {
         peer.failures = 0;
         peer.quiet_until = 0;
         self.learn(from, hello.address);
+        self.on_set(from, &hello.membership);
         self.want_heads(&from);
     }
 
@@ -114,11 +115,12 @@ impl Mesh {
                 peer.heads_open = true;
                 peer.heads_asked_at = Some(self.now);
             }
-            self.call(
-                site,
-                Call::Heads,
-                wire::request::What::Heads(wire::HeadsRequest { digest, feed }),
-            );
+            let request = wire::HeadsRequest {
+                digest,
+                feed,
+                membership: self.membership.digest().0.to_vec(),
+            };
+            self.call(site, Call::Heads, wire::request::What::Heads(request));
         }
     }
 
@@ -137,7 +139,7 @@ impl Mesh {
                 from.sort_by_key(|peer| peer != site);
                 let due = !log.fetching && log.not_before <= self.now && !log.contradicted;
                 let wanted = !from.is_empty() && due && *site != self.me;
-                (wanted && self.membership.member(site).is_some())
+                (wanted && self.membership.follows(site, log.size))
                     .then_some((*site, log.size, from))
             })
             .collect();
@@ -236,7 +238,7 @@ impl Mesh {
             Call::Heads => self.ask_again(from),
             Call::Publications(site) => self.misled(from, site),
             Call::Feed(issuer, circle, _) => self.missed(issuer, circle),
-            Call::Membership => {}
+            Call::Membership => self.membership_failed(from),
         }
     }
 
@@ -294,10 +296,7 @@ impl Mesh {
                 self.on_feed(issuer, circle, after, page);
             }
             (Call::Membership, Some(wire::response::What::Membership(answer))) => {
-                let views = self.views(from, answer.view);
-                if !views.is_empty() {
-                    self.take(Work::Membership(from), Incoming::Membership { views });
-                }
+                self.on_membership(from, answer);
             }
             (Call::Feed(issuer, circle, _), Some(wire::response::What::Refusal(refusal)))
                 if refusal.code == "not-served" =>
@@ -317,8 +316,8 @@ impl Mesh {
     }
 
     fn on_heads(&mut self, from: SiteId, heads: wire::HeadsResponse) {
+        self.on_set(from, &heads.membership);
         let ours = self.heads_digest();
-        let mut stranger = false;
         let mut ahead = false;
         for head in heads.head {
             let Some(site) = SiteId::from_slice(&head.site) else {
@@ -327,8 +326,8 @@ impl Mesh {
             if site == self.me {
                 continue;
             }
-            if self.membership.member(&site).is_none() {
-                stranger |= !self.membership.removed().contains_key(&site);
+            let held = self.logs.get(&site).map_or(0, |log| log.size);
+            if !self.membership.follows(&site, held) {
                 continue;
             }
             let log = self.logs.entry(site).or_default();
@@ -356,9 +355,6 @@ impl Mesh {
                 self.learn(site, member.address);
             }
         }
-        if stranger {
-            self.ask_membership(from);
-        }
     }
 
     /// An issuer says how far a feed goes that we may read: also of one that we did not know, because the box that
@@ -373,24 +369,6 @@ impl Mesh {
         if tail > feed.tail {
             feed.tail = tail;
             feed.not_before = 0;
-        }
-    }
-
-    fn ask_membership(&mut self, from: SiteId) {
-        let Some(peer) = self.peers.get_mut(&from) else {
-            return;
-        };
-        if peer.connected
-            && peer
-                .membership_asked_at
-                .is_none_or(|at| at + MEMBERSHIP_MS <= self.now)
-        {
-            peer.membership_asked_at = Some(self.now);
-            self.call(
-                from,
-                Call::Membership,
-                wire::request::What::Membership(wire::MembershipRequest {}),
-            );
         }
     }
 
@@ -488,7 +466,7 @@ impl Mesh {
     }
 
     /// Bounded decoding of a list of views; a peer that sends other things is blamed and gives nothing.
-    fn views(&mut self, from: SiteId, list: Vec<Vec<u8>>) -> Vec<View> {
+    pub(super) fn views(&mut self, from: SiteId, list: Vec<Vec<u8>>) -> Vec<View> {
         let views: Result<Vec<View>, _> = list.iter().map(|bytes| View::decode(bytes)).collect();
         views.unwrap_or_else(|error| {
             self.misbehaved(from, format!("sent a malformed record: {error}"));
@@ -501,12 +479,12 @@ impl Mesh {
         if publication.site != *site {
             return Err("sent another site's publication than was asked".into());
         }
-        let member = self
+        let keys = self
             .membership
-            .member(site)
+            .keys_of(site)
             .ok_or("sent a stranger's publication")?;
         publication
-            .check(&self.mesh, &member.keys.current().log)
+            .check(&self.mesh, &keys.current().log)
             .map_err(|e| e.to_string())?;
         Ok(publication)
     }
@@ -518,6 +496,9 @@ impl Mesh {
 
     /// The verdict, and the work that an acceptable publication gives.
     fn judge_gossip(&mut self, from: SiteId, bytes: &[u8]) -> Verdict {
+        if !self.is_with(&from) {
+            return Verdict::Ignore;
+        }
         if bytes.len() > limits::PUBLICATION_BYTES_MAX + 16 {
             return Verdict::Reject;
         }
@@ -544,7 +525,7 @@ impl Mesh {
         }
         let Some(member) = self.membership.member(&site) else {
             if !self.membership.removed().contains_key(&site) {
-                self.ask_membership(from);
+                self.want_members(&from);
             }
             return Verdict::Ignore;
         };
@@ -596,8 +577,7 @@ impl Mesh {
             Some(Work::Feed(issuer, circle, end)) => {
                 self.on_page_taken(issuer, circle, end, &progress);
             }
-            // Whose members we did not know may have told us of logs that we did not know.
-            Some(Work::Membership(from)) => self.want_heads(&from),
+            Some(Work::Membership(from, next)) => self.on_members_taken(from, next, &progress),
             Some(Work::Gossip) | None => {}
         }
         for (site, size, root) in progress.heads {

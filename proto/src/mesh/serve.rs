@@ -3,12 +3,13 @@
 use super::{Ask, FEEDS_PER_ISSUER_MAX, Mesh, Output, SERVES_PER_PEER};
 use crate::{
     id::{CircleId, Digest, SiteId},
+    membership::Held,
     wire,
 };
 
 impl Mesh {
     pub(super) fn on_request(&mut self, from: SiteId, token: u64, request: wire::Request) {
-        if self.membership.member(&from).is_none() {
+        if !self.is_with(&from) {
             self.refuse(token, "not-a-member", "this mesh does not know you");
             return;
         }
@@ -22,6 +23,7 @@ impl Mesh {
                 return;
             }
             Some(wire::request::What::Heads(heads)) => {
+                self.on_set(from, &heads.membership);
                 let digest = Digest::from_slice(&heads.digest);
                 let (ours, peer) = (self.heads_digest(), self.peers.get(&from));
                 let compared = peer.and_then(|peer| peer.compared);
@@ -51,7 +53,20 @@ impl Mesh {
                     }
                 })
             }
-            Some(wire::request::What::Membership(_)) => Some(Ask::Membership),
+            Some(wire::request::What::Membership(ask)) => {
+                let held = ask.held.into_iter().filter_map(|held| {
+                    Some(Held {
+                        site: SiteId::from_slice(&held.site)?,
+                        size: held.size,
+                        digest: Digest::from_slice(&held.digest)?,
+                    })
+                });
+                let after = ask.after.as_ref();
+                Some(Ask::Membership {
+                    held: held.collect(),
+                    after: after.and_then(|act| Some((SiteId::from_slice(&act.site)?, act.size))),
+                })
+            }
             None => None,
         };
         let Some(ask) = ask else {
@@ -64,11 +79,14 @@ impl Mesh {
             return;
         }
         peer.serving += 1;
-        self.out.push_back(Output::Serve {
-            to: from,
-            token,
-            ask,
-        });
+        self.serve(from, token, ask);
+    }
+
+    /// A call of `to` has been answered.
+    pub(super) fn served(&mut self, to: &SiteId) {
+        if let Some(peer) = self.peers.get_mut(to) {
+            peer.serving = peer.serving.saturating_sub(1);
+        }
     }
 
     fn acknowledge(&mut self, reader: SiteId, circle: CircleId, feed_seq: u64) {
@@ -81,7 +99,7 @@ impl Mesh {
         }
     }
 
-    fn refuse(&mut self, token: u64, code: &str, text: &str) {
+    pub(super) fn refuse(&mut self, token: u64, code: &str, text: &str) {
         self.out.push_back(Output::Respond {
             token,
             response: refusal(code, text),

@@ -109,6 +109,7 @@ impl Pair {
             version: limits::PROTOCOL_VERSION,
             boot_id,
             address: vec!["/b".into()],
+            membership: self.mesh.membership.digest().0.to_vec(),
             ..wire::Hello::default()
         })
     }
@@ -177,6 +178,7 @@ impl Pair {
             }],
             feed: feed.collect(),
             address: Vec::new(),
+            membership: self.mesh.membership.digest().0.to_vec(),
         });
         self.answer(heads);
     }
@@ -501,6 +503,7 @@ fn heads_that_differ_for_good_are_not_exchanged_for_ever() {
             what: Some(request::What::Heads(wire::HeadsRequest {
                 digest: vec![digest; 32],
                 feed: Vec::new(),
+                membership: pair.mesh.membership.digest().0.to_vec(),
             })),
         };
         pair.input(Input::Request {
@@ -618,7 +621,7 @@ fn a_site_that_floods_is_ignored_and_pulled_from_later() {
 fn strangers_and_too_many_calls_are_refused() {
     let mut pair = Pair::met();
     let ask = || wire::Request {
-        what: Some(request::What::Membership(wire::MembershipRequest {})),
+        what: Some(request::What::Membership(wire::MembershipRequest::default())),
     };
     let stranger = SiteId([0x77; 32]);
     let mut refused = Vec::new();

@@ -76,7 +76,7 @@ impl Sim {
                 after: position,
                 held: position / 2,
             }),
-            _ => What::Membership(wire::MembershipRequest {}),
+            _ => What::Membership(wire::MembershipRequest::default()),
         };
         debug_assert!(from < self.sites.len());
         wire::Request { what: Some(what) }.encode_to_vec()
@@ -97,7 +97,10 @@ impl Sim {
                     .unwrap_or(CircleId::MESH_WIDE),
                 after: position,
             },
-            _ => Ask::Membership,
+            _ => Ask::Membership {
+                held: Vec::new(),
+                after: None,
+            },
         };
         let to = self.sites[to].who.site;
         self.sites[from].store.serve(&to, &ask).encode_to_vec()

@@ -116,7 +116,8 @@ impl Sim {
             addresses: site.store.addresses.clone().into_iter().collect(),
             own_addresses: vec![address_of(n)],
         };
-        site.process = Some(Process::new(boot, Mesh::new(setup, now)));
+        let told = Arc::clone(&site.store.membership);
+        site.process = Some(Process::new(boot, Mesh::new(setup, now), told));
         self.drain(n);
     }
 
@@ -193,6 +194,9 @@ impl Sim {
     pub(super) fn input(&mut self, n: usize, input: Input) {
         let (now, unix) = (self.now, self.unix(n));
         if let Some(process) = &mut self.sites[n].process {
+            if let Input::Membership(membership) = &input {
+                process.told = Arc::clone(membership);
+            }
             process.mesh.handle(input, now, unix);
             self.drain(n);
         }
@@ -305,12 +309,12 @@ impl Sim {
     fn on_written(&mut self, n: usize, work: u64, incoming: Incoming) {
         let (mesh, site) = (self.mesh, &mut self.sites[n]);
         let taken = site.store.read(&site.who, mesh, incoming);
-        let members = site.store.keep(&mesh, &taken);
-        self.input(n, Input::Taken(taken.progress(work)));
-        if members {
+        if site.store.keep(&mesh, &taken) {
+            self.shut_out_strangers(n);
             let membership = Arc::clone(&self.sites[n].store.membership);
             self.input(n, Input::Membership(membership));
         }
+        self.input(n, Input::Taken(taken.progress(work)));
     }
 
     /// Signs and stores; gossip follows when the writer is done, unless a crash comes first.
@@ -342,11 +346,11 @@ impl Sim {
             head: (frontier.size(), frontier.root()),
         };
         let wait = self.writer_turn(n);
-        self.local(n, wait, input);
         if members {
             let membership = Arc::clone(&self.sites[n].store.membership);
             self.local(n, wait, Input::Membership(membership));
         }
+        self.local(n, wait, input);
         placed
     }
 
@@ -374,7 +378,9 @@ impl Sim {
             return;
         }
         let [caller, called] = [from, to].map(|n| self.sites[n].who.site);
-        let known = self.sites[to].store.membership.member(&caller).is_some();
+        // The one that dials may have learned meanwhile that the other is out.
+        let known = self.sites[to].store.membership.member(&caller).is_some()
+            && self.sites[from].store.membership.member(&called).is_some();
         if self.net.is_cut(from, to) || self.sites[to].process.is_none() || !known {
             let wait = self.between(self.faults.latency_ms);
             self.local(from, wait, Input::DialFailed { site: called });
@@ -440,6 +446,7 @@ impl Sim {
     }
 
     pub(super) fn send(&mut self, from: usize, to: usize, connection: u64, message: Message) {
+        self.watch(from, to);
         let wait = self.between(self.faults.latency_ms);
         self.later(
             wait,
@@ -531,7 +538,9 @@ impl Sim {
         let Some((to, connection, id)) = caller else {
             return;
         };
+        // An answer goes over the connection of its call; who was let go of gets none.
         if let Some(bytes) = self.answer_of(n, to, response)
+            && self.net.believed(n, to).contains(&connection)
             && !self.lost(self.faults.calls_lost)
         {
             self.send(n, to, connection, Message::Response(id, bytes));

@@ -12,7 +12,7 @@ use super::{
     store::{Identity, Store},
     truth::Secret,
 };
-use crate::{id::Digest, mesh::Mesh};
+use crate::{id::Digest, membership::Membership, mesh::Mesh};
 
 /// What a site has sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,6 +73,8 @@ impl Site {
 pub(super) struct Process {
     pub(super) boot: u64,
     pub(super) mesh: Mesh,
+    /// Members as the machine was told last.
+    pub(super) told: Arc<Membership>,
     /// Hashes of gossip messages, and when they came last: gossipsub's duplicate cache.
     pub(super) heard: BTreeMap<Digest, u64>,
     /// Messages that wait for a verdict, with the neighbour that brought them.
@@ -90,10 +92,11 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn new(boot: u64, mesh: Mesh) -> Self {
+    pub(super) fn new(boot: u64, mesh: Mesh, told: Arc<Membership>) -> Self {
         Self {
             boot,
             mesh,
+            told,
             heard: BTreeMap::new(),
             undecided: BTreeMap::new(),
             callers: BTreeMap::new(),

@@ -18,7 +18,7 @@ use crate::{
     keys::{KeyHistory, OperatingKeys, RootKey, pairwise_circle, sign_manifest},
     kinds::Kind,
     limits,
-    membership::Membership,
+    membership::{Held, Membership},
     mesh::{
         Ask,
         follow::{Head, Incoming, Ledger, Reader, Refused, Taken},
@@ -256,13 +256,9 @@ impl Store {
             .cloned()
             .collect();
         let next = Membership::from_verified(mesh, &records);
-        let keys = |m: &Membership| -> Vec<_> {
-            m.members()
-                .map(|m| (m.site, m.role, m.keys.current().record))
-                .collect()
-        };
-        let changed =
-            keys(&next) != keys(&self.membership) || next.removed() != self.membership.removed();
+        // Without the founder's manifest there are acts and no members.
+        let changed = next.digest() != self.membership.digest()
+            || next.members().count() != self.membership.members().count();
         self.membership = Arc::new(next);
         changed
     }
@@ -333,24 +329,32 @@ impl Store {
                     text: "no feed of this name is for you".into(),
                 }),
             },
-            Ask::Membership => {
-                let mut room = PAGE_BYTES_MAX;
-                let fits = |text: &String| {
-                    room = room.saturating_sub(text.len() + 8);
-                    room > 0
-                };
-                let views = self.membership_views();
-                let texts = views.iter().map(View::encode).take_while(fits);
-                What::Membership(wire::MembershipResponse {
-                    view: texts.map(String::into_bytes).collect(),
-                })
-            }
+            Ask::Membership { held, after } => What::Membership(self.acts_for(held, *after)),
         };
         wire::Response { what: Some(what) }
     }
 
+    fn acts_for(&self, held: &[Held], after: Option<(SiteId, u64)>) -> wire::MembershipResponse {
+        let mut answer = wire::MembershipResponse::default();
+        let mut bytes = 0;
+        for place in self.membership.lacking(held, after) {
+            let Some(record) = self.records.get(&place).and_then(|views| views.first()) else {
+                continue;
+            };
+            let text = record.view().encode().into_bytes();
+            bytes += text.len();
+            if bytes > limits::MEMBERSHIP_BATCH_BYTES_MAX && !answer.view.is_empty() {
+                answer.more = true;
+                break;
+            }
+            answer.view.push(text);
+        }
+        answer
+    }
+
     pub(super) fn digest(&self) -> Digest {
         heads_digest(
+            &self.membership,
             self.heads
                 .iter()
                 .map(|(site, head)| (*site, head.frontier.size(), head.frontier.root())),
@@ -364,6 +368,7 @@ impl Store {
             false => self
                 .heads
                 .iter()
+                .filter(|(site, head)| self.membership.follows(site, head.frontier.size()))
                 .map(|(site, head)| wire::Head {
                     site: site.0.to_vec(),
                     size: head.frontier.size(),
@@ -392,6 +397,7 @@ impl Store {
                     address: address.clone(),
                 })
                 .collect(),
+            membership: self.membership.digest().0.to_vec(),
         }
     }
 
@@ -452,6 +458,70 @@ impl Store {
             view,
             last: self.tails.get(circle).copied().unwrap_or(0),
         })
+    }
+
+    /// Takes everybody who is no member out of the circles: the pairwise ones end, in groups the present key is no more
+    /// good. Gives (circle, who was in it).
+    pub(super) fn shut_out_strangers(&mut self) -> Vec<(CircleId, SiteId)> {
+        let membership = Arc::clone(&self.membership);
+        let out = |site: &SiteId| membership.member(site).is_none();
+        let mut gone = Vec::new();
+        self.circles
+            .retain(|id, own| match &mut own.circle.audience {
+                Audience::MeshWide => true,
+                Audience::Pairwise { to } => {
+                    let ends = out(to);
+                    gone.extend(ends.then_some((*id, *to)));
+                    !ends
+                }
+                Audience::Group { members } => {
+                    gone.extend(
+                        members
+                            .iter()
+                            .filter(|site| out(site))
+                            .map(|site| (*id, *site)),
+                    );
+                    members.retain(|site| !out(site));
+                    true
+                }
+            });
+        gone
+    }
+
+    /// What whoever has this site's keys reads in a publication, if it is of a circle that was for it.
+    pub(super) fn opens(&self, who: &Identity, mesh: MeshId, bytes: &[u8]) -> Vec<View> {
+        let Ok(publication) = Publication::decode(bytes) else {
+            return Vec::new();
+        };
+        let site = publication.site;
+        let mut views = Vec::new();
+        for sealed in &publication.sealed {
+            let Some(circle) = CircleId::from_slice(&sealed.circle) else {
+                continue;
+            };
+            let context = circle::SealContext {
+                mesh,
+                site,
+                circle,
+                epoch: sealed.epoch,
+                from: publication.from(),
+                size: publication.size(),
+            };
+            // Every key it has, whatever circle and epoch the box names.
+            for key in self.epoch_keys.values() {
+                views.extend(
+                    circle::open_group(key, &context, sealed)
+                        .into_iter()
+                        .flatten(),
+                );
+            }
+            if let Some(keys) = self.membership.keys_of(&site) {
+                let theirs = keys.current().boxed;
+                let opened = circle::open_pairwise(&who.keys, &theirs, &context, sealed);
+                views.extend(opened.into_iter().flatten());
+            }
+        }
+        views
     }
 
     /// Every publication that is kept.

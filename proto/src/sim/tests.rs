@@ -1,5 +1,7 @@
 //! Stories: what happens to a mesh, and what must be true afterwards.
 
+use std::sync::Arc;
+
 use super::*;
 
 /// Tells a story with each seed: the one in `FMESH_SIM_SEED` if set, else the first `n`.
@@ -258,6 +260,175 @@ fn who_is_shut_out_reads_nothing_new() {
             [6, 2, 6]
         );
     });
+}
+
+#[test]
+fn who_is_removed_reads_nothing_new_from_anybody() {
+    seeds(6, |seed| {
+        let sites = 5;
+        let mut sim = Sim::mesh(seed, sites);
+        circles(&mut sim, sites);
+        sim.give_role(0, 1, Role::Admin);
+        for site in 0..sites {
+            sim.publish(site, 2);
+        }
+        ends_well(&mut sim, 60_000);
+        // Nobody but site 1 decides it; all others were read by site 3, and each has to draw new keys by itself.
+        sim.remove(1, 3);
+        sim.publish(1, 1);
+        sim.run_for(3_000);
+        let before: Vec<u64> = (0..sites).map(|author| sim.size(3, author)).collect();
+        for site in [0, 1, 2, 4] {
+            sim.run_for(200);
+            sim.publish(site, 2);
+            sim.revise(site, 1);
+        }
+        ends_well(&mut sim, 60_000);
+        for site in [0, 1, 2, 4] {
+            let members: BTreeSet<usize> = sim.members(site).into_iter().collect();
+            assert_eq!(members, BTreeSet::from([0, 1, 2, 4]));
+        }
+        // What came later never reached it, not even sealed.
+        sim.run_for(120_000);
+        for author in [0, 1, 2, 4] {
+            assert_eq!(sim.size(3, author), before[author], "of site {author}");
+        }
+        sim.safety().unwrap();
+    });
+}
+
+#[test]
+fn a_removal_gets_through_loss_cuts_and_crashes() {
+    seeds(16, |seed| {
+        let sites = 5 + (seed % 3) as usize;
+        let mut sim = Sim::mesh(seed, sites);
+        circles(&mut sim, sites);
+        sim.give_role(0, 1, Role::Admin);
+        ends_well(&mut sim, 60_000);
+        sim.faults = Faults::STORM;
+        for round in 0..30 {
+            if round == 8 && sim.sites[1].process.is_none() {
+                sim.restart(1);
+            }
+            if round == 8 {
+                sim.remove(1, 3);
+            }
+            something(&mut sim, sites);
+        }
+        sim.safety().unwrap();
+        ends_well(&mut sim, 600_000);
+        assert_eq!(sim.members(0).len(), sites - 1);
+    });
+}
+
+#[test]
+fn who_was_offline_learns_of_a_removal_before_it_serves_anybody() {
+    seeds(12, |seed| {
+        let mut sim = Sim::mesh(seed, 4);
+        sim.circle(2, With::Everyone, &["name"]);
+        let group = sim.circle(2, With::Group(vec![1, 3]), &[]);
+        sim.publish(2, 1);
+        ends_well(&mut sim, 30_000);
+        let had = (sim.size(3, 2), sim.position(3, 2, group));
+        sim.crash(2);
+        // Site 3 does not hear of it, so it behaves like a member towards the only one that it can reach.
+        sim.cut(3, 0);
+        sim.cut(3, 1);
+        sim.remove(0, 3);
+        sim.run_for(60_000);
+        sim.restart(2);
+        sim.publish(2, 2);
+        sim.run_for(120_000);
+        assert_eq!(
+            (sim.size(3, 2), sim.position(3, 2, group)),
+            had,
+            "nothing since"
+        );
+        assert_eq!(sim.position(1, 2, group), 3, "the others have it");
+        sim.safety().unwrap();
+        sim.settle(60_000).unwrap();
+    });
+}
+
+#[test]
+fn who_can_ask_nobody_else_waits_and_then_believes_what_it_knows() {
+    seeds(4, |seed| {
+        let mut sim = Sim::mesh(seed, 3);
+        let group = sim.circle(1, With::Group(vec![2]), &[]);
+        ends_well(&mut sim, 30_000);
+        sim.crash(1);
+        sim.crash(0);
+        sim.run_for(60_000);
+        sim.restart(1);
+        sim.publish(1, 1);
+        sim.run_for(7_000);
+        assert_eq!(sim.position(2, 1, group), 0, "site 0 might know better");
+        sim.run_for(60_000);
+        assert_eq!(sim.position(2, 1, group), 1);
+    });
+}
+
+#[test]
+fn admins_who_remove_each_other_leave_one_of_them_everywhere() {
+    seeds(8, |seed| {
+        let mut sim = Sim::mesh(seed, 6);
+        circles(&mut sim, 6);
+        for admin in [1, 2] {
+            sim.give_role(0, admin, Role::Admin);
+        }
+        ends_well(&mut sim, 60_000);
+        for (a, b) in [
+            (1, 2),
+            (1, 5),
+            (2, 4),
+            (0, 1),
+            (0, 2),
+            (3, 4),
+            (3, 5),
+            (4, 5),
+            (0, 5),
+            (0, 4),
+        ] {
+            sim.cut(a, b);
+        }
+        sim.run_for(40_000);
+        // Site 3 and 4 hear the one first, site 5 the other; nobody follows the log of whom it takes to be out.
+        sim.remove(1, 2);
+        sim.remove(2, 1);
+        sim.run_for(20_000);
+        let senior = [1, 2]
+            .into_iter()
+            .min_by_key(|n| sim.sites[*n].who.site)
+            .unwrap();
+        sim.truth.members.insert(senior);
+        sim.truth.removed.insert(senior);
+        ends_well(&mut sim, 300_000);
+        for site in [0, 3, 4, 5] {
+            let members: BTreeSet<usize> = sim.members(site).into_iter().collect();
+            assert_eq!(members, BTreeSet::from([0, senior, 3, 4, 5]));
+        }
+    });
+}
+
+#[test]
+fn the_checks_see_a_key_that_should_have_been_changed() {
+    let mut sim = Sim::mesh(1, 4);
+    let group = sim.circle(2, With::Group(vec![1, 3]), &[]);
+    sim.publish(2, 1);
+    ends_well(&mut sim, 30_000);
+    let old = sim.own_circle(2, &group).seal.clone();
+    sim.remove(0, 3);
+    ends_well(&mut sim, 30_000);
+    sim.own_circle(2, &group).seal = old;
+    sim.publish(2, 1);
+    assert!(sim.safety().is_err(), "sealed with a key that site 3 has");
+    let told = Arc::clone(&sim.sites[1].store.membership);
+    assert!(told.removed().contains_key(&sim.sites[3].who.site));
+    sim.watch(1, 3);
+    assert!(
+        sim.safety()
+            .is_err_and(|what| what.contains("told it something"))
+    );
 }
 
 #[test]

@@ -48,6 +48,10 @@ pub(super) struct Truth {
     /// Readers of a circle, with the last position that is for them if they were shut out.
     readers: BTreeMap<(usize, CircleId), BTreeMap<usize, Option<u64>>>,
     pub(super) members: BTreeSet<usize>,
+    /// Sites that were put out. What was for all members before they were may still reach them.
+    pub(super) removed: BTreeSet<usize>,
+    /// What was sent to a site by one that knew it to be out.
+    pub(super) sent_out: BTreeSet<(usize, usize)>,
     /// What gossip messages hold, by their hash: they go to many.
     pub(super) scanned: BTreeMap<Digest, BTreeSet<Secret>>,
 }
@@ -119,7 +123,7 @@ impl Truth {
         now: bool,
     ) -> bool {
         if *circle == CircleId::MESH_WIDE {
-            return self.members.contains(&reader);
+            return self.members.contains(&reader) || (!now && self.removed.contains(&reader));
         }
         match self
             .readers
@@ -226,15 +230,65 @@ impl Sim {
                 }
             }
             for member in site.store.membership.members() {
-                if !self
-                    .index(&member.site)
-                    .is_some_and(|n| self.truth.members.contains(&n))
-                {
+                let known =
+                    |n: usize| self.truth.members.contains(&n) || self.truth.removed.contains(&n);
+                if !self.index(&member.site).is_some_and(known) {
                     let _ = writeln!(wrong, "site {reader} takes {} for a member", member.site);
                 }
             }
         }
+        for (from, to) in &self.truth.sent_out {
+            let _ = writeln!(
+                wrong,
+                "site {from} knew that site {to} is out and told it something"
+            );
+        }
+        for reader in &self.truth.removed {
+            self.read_by_removed(*reader, &mut wrong);
+        }
         verdict(wrong)
+    }
+
+    /// What a removed site could read if it got hold of every byte that anybody keeps.
+    fn read_by_removed(&self, reader: usize, wrong: &mut String) {
+        let site = &self.sites[reader];
+        let kept: BTreeSet<Vec<u8>> = self
+            .sites
+            .iter()
+            .flat_map(|other| other.store.publications())
+            .collect();
+        for bytes in kept {
+            for view in site.store.opens(&site.who, self.mesh, &bytes) {
+                let Ok(record) = view.parse().map(crate::record::Parsed::from_store) else {
+                    continue;
+                };
+                let issuer = self.index(&record.claims().iss);
+                let reads = |circle: &CircleId, position: u64| {
+                    issuer == Some(reader)
+                        || issuer.is_some_and(|issuer| {
+                            self.truth.reads(issuer, circle, position, reader, false)
+                        })
+                };
+                for (circle, position) in record.feeds() {
+                    if !reads(circle, *position) {
+                        let _ = writeln!(
+                            wrong,
+                            "site {reader} is out and can read position {position} of circle {circle}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// A site sends something to another.
+    pub(super) fn watch(&mut self, from: usize, to: usize) {
+        let out = self.sites[to].who.site;
+        let sender = &self.sites[from];
+        let knows = |process: &super::site::Process| process.told.removed().contains_key(&out);
+        if sender.malice.is_none() && sender.process.as_ref().is_some_and(knows) {
+            self.truth.sent_out.insert((from, to));
+        }
     }
 
     /// Everything permitted has arrived at the honest sites that run, from honest sites.
@@ -253,6 +307,10 @@ impl Sim {
             .filter(|n| self.sites[*n].process.is_some());
         for reader in running {
             let (site, store) = (&self.sites[reader], &self.sites[reader].store);
+            let known: BTreeSet<usize> = self.members(reader).into_iter().collect();
+            if known != self.truth.members {
+                let _ = writeln!(wrong, "site {reader} takes {known:?} for the members");
+            }
             for issuer in honest.iter().copied().filter(|issuer| *issuer != reader) {
                 let author = &self.sites[issuer];
                 let id = author.who.site;

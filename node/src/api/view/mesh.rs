@@ -7,7 +7,7 @@ use fmesh_proto::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Item, Shape};
+use super::{Item, Removal, Shape};
 
 /// A site as people and programs name it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +116,9 @@ pub struct Partner {
     pub admitted_by: Option<SiteName>,
     /// In one word.
     pub state: PartnerState,
+    /// That it was put out; null for a member.
+    #[serde(default)]
+    pub removed: Option<Removal>,
     /// Remote address of the connection, if connected.
     pub address: Option<String>,
     /// Where it may be reached.
@@ -162,6 +165,8 @@ pub enum PartnerState {
     Offline,
     /// Not connected since this node started.
     NotSeen,
+    /// Put out of the mesh.
+    Removed,
 }
 
 /// A site that knocks.

@@ -29,6 +29,9 @@ pub struct RecordHead {
     pub rev: u64,
     /// It is the newest revision that we hold.
     pub current: bool,
+    /// It does not count: its author was put out before it, or never let in.
+    #[serde(default)]
+    pub void: bool,
     /// It ends the object.
     pub retired: bool,
     /// When the author says it signed.
