@@ -304,7 +304,7 @@ async fn an_admin_gives_roles_pings_and_puts_a_partner_out() {
         problems.iter().find(is_it).cloned()
     };
     let lonely = problem(&a.get("status").await, "only admin").expect("is a problem");
-    assert_eq!(lonely["hint"], "fmesh partner role \"Bolt Nord\" admin");
+    assert_eq!(lonely["hint"], "fmesh partner role 'Bolt Nord' admin");
 
     let pong = a.post("partners/bolt-nord/ping", json!({})).await;
     assert!(

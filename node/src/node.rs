@@ -16,6 +16,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use fmesh_proto::{id::SiteId, keys::OperatingKeys, membership::Membership, record::View};
@@ -231,8 +232,10 @@ impl Node {
         )?;
         let done = tokio::spawn(async move {
             let result = pilot.run(events, written, stopped).await;
-            // All senders of jobs are gone with the pilot and the handles; the thread ends when its queue is empty.
-            drop(thread);
+            // All senders of jobs are gone with the pilot and the handles; the thread ends when its queue is empty, and with
+            // it the store is closed, so that it can be opened again. Somebody who kept a handle is not waited for.
+            let ended = tokio::task::spawn_blocking(move || thread.join());
+            let _ = tokio::time::timeout(WRITER_PATIENCE, ended).await;
             result
         });
         Ok(Running {
@@ -379,6 +382,9 @@ fn load_index(store: &Store) -> Result<Index, StoreError> {
 pub(crate) fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// How long a stop waits for the writer.
+const WRITER_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Own keys as the loop and its tasks share them.
 type Keys = Arc<OperatingKeys>;

@@ -496,7 +496,8 @@ impl Mesh {
 
     /// The verdict, and the work that an acceptable publication gives.
     fn judge_gossip(&mut self, from: SiteId, bytes: &[u8]) -> Verdict {
-        if !self.is_with(&from) {
+        if self.membership.member(&from).is_none() {
+            // Put out while this was on its way.
             return Verdict::Ignore;
         }
         if bytes.len() > limits::PUBLICATION_BYTES_MAX + 16 {
