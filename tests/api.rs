@@ -101,7 +101,7 @@ async fn two_sites_meet_share_find_and_prove_over_the_api() {
     let ticket = made["ticket"].as_str().expect("a ticket");
     assert_eq!(
         b.post("join", json!({"ticket": ticket})).await["step"],
-        "waiting"
+        "trying"
     );
     until_async(|| async { a.get("pending").await["items"][0]["name"] == "Bolt Nord" }).await;
     let print = a.get("pending").await["items"][0]["fingerprint"].clone();

@@ -189,7 +189,7 @@ async fn who_is_put_out_gets_nothing_more_from_anybody() {
             .get(of)
             .is_some_and(|(_, capacities)| *capacities > 0)
     };
-    assert!(finds(&b, &d.id()));
+    until("B finds what D has", || finds(&b, &d.id())).await;
 
     // D as it is now, to come back later as one who has not heard.
     d.stop().await;
