@@ -595,8 +595,20 @@ async fn what_is_wrong_is_refused_and_changes_nothing() {
         a.refused(method, path, body, code).await;
     }
     let big = json!({"fields": {"name": "x".repeat(2 * 1024 * 1024)}});
-    a.refused(Method::PUT, "resources/X", Some(big), "too_large")
+    // The problem is read, whatever was still on its way when it was found.
+    for _ in 0..5 {
+        a.refused(Method::PUT, "resources/X", Some(big.clone()), "too_large")
+            .await;
+        a.refused(Method::PUT, "nothing", Some(big.clone()), "not_found")
+            .await;
+        a.refused(
+            Method::DELETE,
+            "status",
+            Some(big.clone()),
+            "method_not_allowed",
+        )
         .await;
+    }
     assert_eq!(
         a.get("resources").await["items"].as_array().map(Vec::len),
         Some(1)

@@ -57,6 +57,7 @@ pub mod view;
 mod circles;
 mod extract;
 mod guard;
+mod hear_out;
 mod mesh;
 mod objects;
 mod problem;

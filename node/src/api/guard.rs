@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::{
+    hear_out::hear_out,
     is_loopback,
     view::{Code, Problem},
 };
@@ -50,6 +51,7 @@ pub(super) fn protect<S: Clone + Send + Sync + 'static>(
         .layer(middleware::from_fn_with_state(token, check_token))
         .merge(open)
         .layer(middleware::from_fn(check_host))
+        .layer(middleware::from_fn(hear_out))
 }
 
 async fn check_token(State(token): State<Token>, request: Request, next: Next) -> Response {
