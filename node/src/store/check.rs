@@ -12,7 +12,9 @@ use fmesh_proto::{
     log::leaf_hash,
     publication::Publication,
     record::{Claims, View},
+    wire,
 };
+use prost::Message as _;
 
 use super::{
     CircleSecret, FeedEntry, Invite, Issue, LocalObject, Meta, PendingJoin, Refusal, SCHEMA, Store,
@@ -185,7 +187,7 @@ impl Check<'_> {
             Table::CircleSecret => from_json::<CircleSecret>(value).map(drop),
             Table::Invite => self.named::<Invite>(key, value, |invite| invite.id.0.to_vec()),
             Table::Pending => self.named::<PendingJoin>(key, value, |join| join.site.0.to_vec()),
-            Table::Addresses => from_json::<Vec<String>>(value).map(drop),
+            Table::Addresses => wire::AddressRecord::decode(value).ok().map(drop),
             Table::Refusal => self.named::<Refusal>(key, value, |refusal| {
                 let reason = Digest::of(refusal.reason.as_bytes());
                 [&refusal.site.0[..], &reason.0[..16]].concat()
@@ -285,10 +287,6 @@ impl Check<'_> {
             return Ok(None);
         };
         let leaf = leaf_hash(view.core().as_bytes());
-        let stored = self.store.node(&site, 0, seq)?;
-        self.demand(stored == Some(leaf), key, || {
-            format!("its leaf hash in the log is {}", but(stored.as_ref()))
-        });
         let claims = match claims(view) {
             Ok(claims) => claims,
             Err(error) => {
@@ -296,6 +294,13 @@ impl Check<'_> {
                 return Ok(Some(()));
             }
         };
+        let stored = self.store.node(&site, 0, seq)?;
+        // Who is a member is told from hand to hand (PROTOCOL section 6), also ahead of the log that says so.
+        let followed = self.store.head(&site)?.map_or(0, |head| head.frontier.size());
+        let told = stored.is_none() && claims.kind.is_plain() && seq >= followed;
+        self.demand(told || stored == Some(leaf), key, || {
+            format!("its leaf hash in the log is {}", but(stored.as_ref()))
+        });
         let placed = claims.iss == site && claims.seq == seq;
         self.demand(placed, key, || {
             format!("it says leaf {} of site {}", claims.seq, claims.iss)
