@@ -660,3 +660,36 @@ async fn until_async<F: Future<Output = bool>>(mut holds: impl FnMut() -> F) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_doctor_names_the_step_that_fails() {
+    let a = Plant::start("Alu Ost").await;
+    let alone = a.get("doctor").await;
+    assert_eq!(alone["causes"][0]["step"], "mesh", "{alone:#}");
+    let mut b = Site::start("Bolt Nord").await;
+    let ticket = a.site.open_door(true).await;
+    b.join(&ticket).await;
+    a.site.meets(&b).await;
+    until_async(|| async {
+        let doctor = a.get("doctor?partner=Bolt+Nord").await;
+        let checks = doctor["checks"].as_array().expect("checks");
+        let ok = |step: &str| {
+            checks
+                .iter()
+                .any(|c| c["step"] == step && c["state"] == "ok" && c["subject"] == "Bolt Nord")
+        };
+        ok("dial") && ok("connection") && ok("hello") && ok("records")
+    })
+    .await;
+    b.stop().await;
+    until_async(|| async {
+        let doctor = a.get("doctor?partner=Bolt+Nord").await;
+        let cause = &doctor["causes"][0];
+        cause["subject"] == "Bolt Nord" && cause["state"] == "failed" && cause["fix"].is_string()
+    })
+    .await;
+    a.refused(Method::GET, "doctor?partner=Nobody", None, "not_found")
+        .await;
+    a.refused(Method::GET, "doctor?who=Nobody", None, "bad_request")
+        .await;
+}

@@ -18,6 +18,7 @@ mod client;
 mod config;
 mod demo;
 mod docs;
+mod doctor;
 mod failure;
 mod find;
 mod import;
@@ -125,6 +126,8 @@ enum Command {
     Run,
     /// How the node is, problems first
     Status,
+    /// Which step of reachability fails, and what mends it
+    Doctor(doctor::Args),
     /// Invite a factory (without a subcommand: create an invite for one site, good for a week)
     Invite(invite::Args),
     /// Join a mesh with a ticket
@@ -263,6 +266,7 @@ impl Command {
             Self::Init(args) => init::run(context, &args),
             Self::Run => run::run(context).await,
             Self::Status => status::run(context).await,
+            Self::Doctor(args) => return doctor::run(context, args).await,
             Self::Invite(args) => invite::run(context, args).await,
             Self::Join(args) => join::run(context, args).await,
             Self::Partner(command) => partner::run(context, command).await,

@@ -41,8 +41,31 @@ pub struct Config {
     pub api_listen: SocketAddr,
     /// Connections in total.
     pub connections_max: u32,
+    /// How members reach one another.
+    pub network: Network,
     /// What the node writes to its log.
     pub log: Log,
+}
+
+/// How members reach one another beyond plain addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// Relay for other members. `None`: as soon as this node is known to be reachable itself.
+    pub offer_relay: Option<bool>,
+    /// Be reached through other members' relays, where there is no direct way.
+    pub use_relays: bool,
+    /// Look for members on the local network.
+    pub mdns: bool,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            offer_relay: None,
+            use_relays: true,
+            mdns: false,
+        }
+    }
 }
 
 /// The node's log, on stderr.

@@ -18,6 +18,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod import;
 pub mod keystore;
 pub mod net;

@@ -7,7 +7,11 @@
 //! - `gate`: members get gossip, sync and ping; strangers get the join protocol while an invite is open; others are refused.
 //! - `codec`: frames of the two call protocols, `/fmesh/sync/1` and `/fmesh/join/1`.
 //! - `behaviour`: what the swarm speaks. `settings`: every number, with its reason.
+//! - `reach`: own addresses, what members say about them, relays.
 //! - `task`: the loop; `peers`, `calls`, `refusals` are its tables; `reasons` puts failures into words.
+//!
+//! Two nodes that cannot reach each other meet through a member that relays (circuit relay v2); what they say stays
+//! sealed by Noise between them, and a circuit is replaced by a direct connection where hole punching succeeds.
 //!
 //! A connection's handlers never change. When a stranger becomes a member, its connection is closed and the node dials
 //! again. `Connected` comes when the other side is seen to count us as a member, too; nothing else of a peer comes before it.
@@ -19,6 +23,7 @@ mod calls;
 mod codec;
 mod gate;
 mod peers;
+mod reach;
 mod reasons;
 mod refusals;
 mod settings;
@@ -43,8 +48,11 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub use self::settings::{gossipsub_config, peer_score_params, topic_score_params};
-use self::{behaviour::Behaviour, task::Task};
+use self::{behaviour::Behaviour, reach::Reaching, task::Task};
+pub use self::{
+    reach::Reach,
+    settings::{gossipsub_config, peer_score_params, topic_score_params},
+};
 
 /// Who may connect.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,8 +82,38 @@ pub struct NetConfig {
     pub transport_secret: zeroize::Zeroizing<[u8; 32]>,
     /// Multiaddr texts to listen on, QUIC and TCP. Port 0 picks one.
     pub listen: Vec<String>,
+    /// Addresses that the operator says others reach this node at.
+    pub announce: Vec<String>,
     /// Connections in total (inbound and outbound).
     pub connections_max: u32,
+    /// Relay for other members. `None`: as soon as this node is known to be reachable itself.
+    pub offer_relay: Option<bool>,
+    /// Be reached through other members' relays, where there is no direct way.
+    pub use_relays: bool,
+    /// Look for members on the local network (and be seen there).
+    pub mdns: bool,
+}
+
+/// What became of the trial of one address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probed {
+    /// The member itself answered, after this time.
+    Answered {
+        /// Microseconds for connection and handshake.
+        micros: u64,
+    },
+    /// Another node answers there: its PeerId.
+    Stranger(String),
+    /// The machine is there, the port is closed.
+    Refused(String),
+    /// This machine knows no way there.
+    NoRoute(String),
+    /// The name does not resolve.
+    NoName(String),
+    /// Nothing came back.
+    Silent,
+    /// Anything else, in words.
+    Other(String),
 }
 
 /// Orders to the network task.
@@ -137,6 +175,15 @@ pub enum NetCommand {
         /// The answer.
         answer: wire::JoinAnswer,
     },
+    /// Tries one address of a member, whatever else is connected.
+    Probe {
+        /// The member that should answer there.
+        peer: PeerKey,
+        /// Multiaddr text.
+        address: String,
+        /// What came of it.
+        answer: oneshot::Sender<Probed>,
+    },
     /// Closes all and ends the task; answered when done.
     Shutdown(oneshot::Sender<()>),
 }
@@ -144,10 +191,21 @@ pub enum NetCommand {
 /// What happened on the network.
 #[derive(Debug)]
 pub enum NetEvent {
-    /// A listener is up.
-    Listening {
-        /// Multiaddr text, without /p2p.
+    /// Own addresses, verdicts on them or relays have changed: all that is known now.
+    Reach(Reach),
+    /// A member is now reached over another connection than the one it was announced with.
+    Path {
+        /// The member.
+        peer: PeerKey,
+        /// Its address, without /p2p.
         address: String,
+    },
+    /// A member sent what no honest node sends.
+    Misbehaved {
+        /// The member.
+        peer: PeerKey,
+        /// How, in words.
+        what: String,
     },
     /// First connection to a member that counts us as a member, too.
     Connected {
@@ -294,10 +352,20 @@ pub async fn start(
         .iter()
         .map(|text| text.parse().map_err(|_| NetError::Address(text.clone())))
         .collect::<Result<Vec<Multiaddr>, _>>()?;
-    let swarm = build(&config)?;
+    let mut swarm = build(&config)?;
+    for text in &config.announce {
+        let address = text.parse().map_err(|_| NetError::Address(text.clone()))?;
+        swarm.add_external_address(address);
+    }
     let (commands, commands_rx) = mpsc::channel(settings::COMMANDS_WAITING_MAX);
     let (events_tx, events) = mpsc::channel(settings::EVENTS_WAITING_MAX);
-    let mut task = Task::new(swarm, commands_rx);
+    let reaching = Reaching::new(
+        !config.announce.is_empty(),
+        config.offer_relay,
+        config.use_relays,
+        Instant::now(),
+    );
+    let mut task = Task::new(swarm, commands_rx, reaching);
     let bound = bind(&mut task, &listen).await?;
     tokio::spawn(task.run(events_tx));
     Ok((commands, events, bound))
@@ -324,13 +392,14 @@ fn build(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
             .map_err(|error| start(&error))?
             .with_quic())
     };
-    let behaviour = Behaviour::new(config.connections_max).map_err(|error| start(&error))?;
     let swarm = |swarm: libp2p::swarm::Config| {
         swarm.with_idle_connection_timeout(settings::CONNECTION_IDLE)
     };
     Ok(match transports()?.with_dns() {
         Ok(builder) => builder
-            .with_behaviour(|_| behaviour)
+            .with_relay_client(noise::Config::new, yamux::Config::default)
+            .map_err(|error| start(&error))?
+            .with_behaviour(|keypair, circuits| Behaviour::new(keypair, circuits, config))
             .map_err(|error| start(&error))?
             .with_swarm_config(swarm)
             .build(),
@@ -338,7 +407,9 @@ fn build(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
             tracing::warn!(%error, "no name server is configured on this machine: peers are reached by IP address only");
             transports()?
                 .with_dns_config(no_name_server(), dns::ResolverOpts::default())
-                .with_behaviour(|_| behaviour)
+                .with_relay_client(noise::Config::new, yamux::Config::default)
+                .map_err(|error| start(&error))?
+                .with_behaviour(|keypair, circuits| Behaviour::new(keypair, circuits, config))
                 .map_err(|error| start(&error))?
                 .with_swarm_config(swarm)
                 .build()

@@ -19,7 +19,12 @@ use std::{
     time::Duration,
 };
 
-use fmesh_proto::{id::SiteId, keys::OperatingKeys, membership::Membership, record::View};
+use fmesh_proto::{
+    id::{PeerKey, SiteId},
+    keys::OperatingKeys,
+    membership::Membership,
+    record::View,
+};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
@@ -29,7 +34,7 @@ use crate::{
     api,
     config::Config,
     keystore::{self, Keystore, KeystoreError, PublishedAddress},
-    net::{self, NetCommand, NetConfig, NetError},
+    net::{self, NetCommand, NetConfig, NetError, Probed, Reach},
     search::Index,
     store::{Store, StoreError},
     writer::{self, WriteError, Writer, unix_now},
@@ -76,6 +81,23 @@ pub struct Live {
     pub problems: Vec<String>,
     /// Refused knocks since start.
     pub refused_connections: u64,
+    /// The last of them, newest last, a few.
+    pub refusals: Vec<Refused>,
+    /// What is known of this node's own reachability.
+    pub reach: Reach,
+}
+
+/// A connection or a request to join that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Unix seconds.
+    pub at: u64,
+    /// Who, if it got so far as to prove it: a PeerId.
+    pub peer: Option<String>,
+    /// From where.
+    pub address: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// Cheap handle to a running node.
@@ -99,6 +121,8 @@ pub struct Node {
     pub manifest: View,
     /// Unix seconds.
     pub started: u64,
+    /// Straight to the network, for trials of addresses alone.
+    probes: Commands,
     pings: mpsc::Sender<ping::Ask>,
 }
 
@@ -197,7 +221,11 @@ impl Node {
         let net_config = NetConfig {
             transport_secret: zeroize::Zeroizing::new(*keys.transport_secret()),
             listen: config.listen.clone(),
+            announce: config.announce.clone(),
             connections_max: config.connections_max,
+            offer_relay: config.network.offer_relay,
+            use_relays: config.network.use_relays,
+            mdns: config.network.mdns,
         };
         let (commands, events, bound) = net::start(net_config).await?;
         let peer_id = net::peer_id(&keys.public().transport);
@@ -205,6 +233,10 @@ impl Node {
         let (membership_tx, membership_rx) = watch::channel(membership);
         let (live_tx, live_rx) = watch::channel(Arc::new(Live {
             listening: listening.clone(),
+            reach: Reach {
+                bound,
+                ..Reach::default()
+            },
             ..Live::default()
         }));
         let (pings, asked) = mpsc::channel(ping::ASKED_MAX);
@@ -219,17 +251,10 @@ impl Node {
             manifest: keystore.manifest().clone(),
             started: unix_now(),
             pings,
+            probes: commands.clone(),
         };
         let (stop, stopped) = oneshot::channel();
-        let pilot = pilot::Pilot::new(
-            node.clone(),
-            keys,
-            commands,
-            bound,
-            membership_tx,
-            live_tx,
-            asked,
-        )?;
+        let pilot = pilot::Pilot::new(node.clone(), keys, commands, membership_tx, live_tx, asked)?;
         let done = tokio::spawn(async move {
             let result = pilot.run(events, written, stopped).await;
             // All senders of jobs are gone with the pilot and the handles; the thread ends when its queue is empty, and with
@@ -257,10 +282,30 @@ impl Node {
         answer.await.map_err(|_| stopped(()))?
     }
 
-    /// Addresses to tell others: what the operator announces, else what is bound, reachable ones first.
+    /// Addresses for a ticket: what the operator announces, else what is bound, reachable ones first. No ways through relays:
+    /// those are for members.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
-        pilot::told_addresses(&self.config, &self.live.borrow().listening)
+        let reach = Reach {
+            relayed: Vec::new(),
+            ..self.live.borrow().reach.clone()
+        };
+        pilot::told_addresses(&self.config, &reach)
+    }
+
+    /// Tries one address of a member: does the member itself answer there?
+    pub async fn probe(&self, peer: PeerKey, address: String) -> Probed {
+        let (answer, probed) = oneshot::channel();
+        let probe = NetCommand::Probe {
+            peer,
+            address,
+            answer,
+        };
+        let ended = || Probed::Other("the node is stopping".to_owned());
+        if self.probes.send(probe).await.is_err() {
+            return ended();
+        }
+        probed.await.unwrap_or_else(|_| ended())
     }
 }
 

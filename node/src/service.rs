@@ -7,6 +7,7 @@
 //! Reading blocks on the disk: call it from a thread that may block.
 
 mod circles;
+mod doctor;
 mod error;
 mod fields;
 mod find;

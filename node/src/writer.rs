@@ -231,7 +231,7 @@ pub enum Written {
         /// Its members.
         membership: Arc<Membership>,
         /// Where some of them are.
-        addresses: Vec<(SiteId, Vec<String>)>,
+        addresses: Vec<wire::AddressRecord>,
     },
 }
 
@@ -272,8 +272,7 @@ enum Job {
         feed_seq: u64,
     },
     Learned {
-        site: SiteId,
-        addresses: Vec<String>,
+        record: wire::AddressRecord,
     },
     Knock {
         peer: PeerKey,
@@ -365,8 +364,8 @@ impl Writer {
     }
 
     /// Remembers where a member may be reached.
-    pub async fn learned(&self, site: SiteId, addresses: Vec<String>) -> Result<(), WriteError> {
-        self.send(Job::Learned { site, addresses }).await
+    pub async fn learned(&self, record: wire::AddressRecord) -> Result<(), WriteError> {
+        self.send(Job::Learned { record }).await
     }
 
     /// Judges a request to join.
@@ -492,9 +491,9 @@ impl Work {
                 circle,
                 feed_seq,
             } => self.acknowledge(&reader, &circle, feed_seq),
-            Job::Learned { site, addresses } => {
+            Job::Learned { record } => {
                 let mut changes = Changes::new();
-                changes.put_addresses(&site, &addresses);
+                changes.put_addresses(&record);
                 self.setup.store.commit(changes)
             }
             Job::Knock {

@@ -10,12 +10,14 @@
 //! - [`log`]: the append-only tree of a site's records; [`note`]: its signed checkpoints.
 //! - [`circle`]: who may see what, and how it is sealed. [`publication`]: what gossip carries.
 //! - [`membership`], [`invite`]: who is in, and how one gets in.
+//! - [`directory`]: where members can be reached.
 //! - [`mesh`]: the node's protocol as a state machine. `sim`: a network of them with a seed.
 //! - [`audit`]: claims about records and what proves or refutes them.
 //! - `fuzzing`: every reader of others' bytes as a function, and what must hold for it.
 
 pub mod audit;
 pub mod circle;
+pub mod directory;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod id;

@@ -27,7 +27,6 @@ use std::{
 
 use crate::{
     id::{CircleId, Digest, MeshId, SiteId},
-    limits,
     membership::{Held, Membership},
     mesh::{caution::Caution, follow::Incoming},
     wire,
@@ -38,6 +37,7 @@ mod caution;
 pub mod follow;
 pub mod issue;
 mod members;
+pub mod neighbours;
 mod pull;
 mod serve;
 #[cfg(test)]
@@ -111,10 +111,8 @@ pub enum Input {
         /// Who.
         site: SiteId,
     },
-    /// Addresses that a join brought.
-    Addresses(Vec<(SiteId, Vec<String>)>),
-    /// Own addresses changed.
-    OwnAddresses(Vec<String>),
+    /// Own addresses changed: the record to tell from now on.
+    OwnAddresses(Box<wire::AddressRecord>),
     /// Only time passed.
     Tick,
 }
@@ -186,10 +184,8 @@ pub enum Output {
     },
     /// Where a member says that it can be reached.
     Learned {
-        /// Who.
-        site: SiteId,
-        /// Multiaddr texts.
-        addresses: Vec<String>,
+        /// Signed and checked; also our own.
+        record: wire::AddressRecord,
     },
     /// Somebody misbehaved: counted and shown.
     Misbehaved {
@@ -218,6 +214,10 @@ pub enum Ask {
     Heads {
         /// The asker's digest: equal digests need no list.
         digest: Option<Digest>,
+        /// The asker's digest of the directory: equal digests need no page of it.
+        directory: Option<Digest>,
+        /// Where the page begins.
+        directory_after: Option<SiteId>,
     },
     /// Publications of a log.
     Publications {
@@ -280,10 +280,10 @@ pub struct Setup {
     pub heads: Vec<(SiteId, u64, Digest)>,
     /// Durable feed positions.
     pub feeds: Vec<(SiteId, CircleId, u64)>,
-    /// Known addresses.
-    pub addresses: Vec<(SiteId, Vec<String>)>,
-    /// Own addresses, to tell others.
-    pub own_addresses: Vec<String>,
+    /// Known address records: signed ones, and what a ticket said (number 0).
+    pub addresses: Vec<wire::AddressRecord>,
+    /// Own address record, to tell others.
+    pub own_record: Option<wire::AddressRecord>,
 }
 
 /// The state machine.
@@ -294,7 +294,9 @@ pub struct Mesh {
     boot_id: u64,
     software: String,
     membership: Arc<Membership>,
-    own_addresses: Vec<String>,
+    own_record: Option<wire::AddressRecord>,
+    /// How far we have read others' directories.
+    directory_after: Option<SiteId>,
     logs: BTreeMap<SiteId, Log>,
     feeds: BTreeMap<(SiteId, CircleId), Feed>,
     peers: BTreeMap<SiteId, Peer>,
@@ -348,6 +350,12 @@ struct Peer {
     connected: bool,
     boot_id: Option<u64>,
     addresses: Vec<String>,
+    /// What they come from, once the member has signed any.
+    record: Option<wire::AddressRecord>,
+    recorded_at: u64,
+    /// In a large mesh: connected for a visit, and let go for a while.
+    visit_until: u64,
+    rest_until: u64,
     dialling: bool,
     dial_at: u64,
     backoff: u64,
@@ -427,7 +435,8 @@ impl Mesh {
             boot_id: setup.boot_id,
             software: setup.software,
             membership: setup.membership,
-            own_addresses: setup.own_addresses,
+            own_record: setup.own_record,
+            directory_after: None,
             logs: BTreeMap::new(),
             feeds: BTreeMap::new(),
             peers: BTreeMap::new(),
@@ -447,8 +456,12 @@ impl Mesh {
         for (issuer, circle, position) in setup.feeds {
             mesh.feeds.entry((issuer, circle)).or_default().position = position;
         }
-        for (site, addresses) in setup.addresses {
-            mesh.peers.entry(site).or_default().addresses = addresses;
+        for record in setup.addresses {
+            if let Some(site) = SiteId::from_slice(&record.site).filter(|site| *site != mesh.me) {
+                let peer = mesh.peers.entry(site).or_default();
+                peer.addresses.clone_from(&record.address);
+                peer.record = (!record.signature.is_empty()).then_some(record);
+            }
         }
         mesh.next_round = now + mesh.chance.between(ROUND_MS);
         mesh.note_members();
@@ -480,12 +493,7 @@ impl Mesh {
             }
             Input::GossipLost => self.nudge_all(),
             Input::Subscribed { site } => self.want_heads(&site),
-            Input::Addresses(list) => {
-                for (site, addresses) in list {
-                    self.learn(site, addresses);
-                }
-            }
-            Input::OwnAddresses(addresses) => self.own_addresses = addresses,
+            Input::OwnAddresses(record) => self.on_own_addresses(*record),
             Input::Tick => {}
         }
         self.step();
@@ -499,11 +507,6 @@ impl Mesh {
     /// When to call [`Self::handle`] with a tick at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> u64 {
-        let dials = self
-            .peers
-            .iter()
-            .filter(|(site, p)| self.is_dialable(site, p))
-            .map(|(_, p)| p.dial_at);
         let hellos = self.peers.values().filter_map(|p| p.hello_at);
         let heads = self.peers.values().filter_map(Peer::heads_due);
         let members = self.peers.values().filter_map(Peer::members_due);
@@ -515,13 +518,13 @@ impl Mesh {
             .map(|(_, feed)| feed.not_before);
         // What waits for something else than time (an answer, the writer) has its moment behind it.
         let pauses = logs.chain(feeds).filter(|at| *at > self.now);
-        dials
-            .chain(hellos)
+        hellos
             .chain(heads)
             .chain(members)
             .chain(pauses)
             .chain(self.caution.ends())
             .chain([self.next_round])
+            .chain(self.next_dial())
             .min()
             .unwrap_or(self.next_round)
             .max(self.now + 1)
@@ -540,11 +543,9 @@ impl Mesh {
     fn step(&mut self) {
         if self.now >= self.next_round {
             self.next_round = self.now + self.chance.between(ROUND_MS);
-            let connected: Vec<SiteId> = self.connected().collect();
-            if let Some(site) = self.chance.pick(&connected) {
-                self.want_heads(&site);
-            }
+            self.visit_somebody();
         }
+        self.let_go();
         self.dial_due();
         self.greet_again();
         self.ask_members();
@@ -589,7 +590,7 @@ impl Mesh {
                 true => 0,
                 false => next_backoff(peer.backoff),
             };
-            peer.dial_at = self.now + peer.backoff + jitter;
+            peer.dial_at = (self.now + peer.backoff + jitter).max(peer.rest_until);
         }
         for log in self.logs.values_mut() {
             log.claims.remove(site);
@@ -631,46 +632,6 @@ impl Mesh {
         if size >= log.size {
             log.size = size;
             log.root = Some(root);
-        }
-    }
-
-    fn learn(&mut self, site: SiteId, addresses: Vec<String>) {
-        let addresses: Vec<String> = addresses
-            .into_iter()
-            .filter(|a| a.len() <= limits::ADDRESS_BYTES_MAX)
-            .take(limits::ADDRESSES_MAX)
-            .collect();
-        if site == self.me || addresses.is_empty() {
-            return;
-        }
-        let peer = self.peers.entry(site).or_default();
-        if peer.addresses != addresses {
-            peer.addresses.clone_from(&addresses);
-            if !peer.connected {
-                peer.backoff = 0;
-                peer.dial_at = self.now;
-            }
-            self.out.push_back(Output::Learned { site, addresses });
-        }
-    }
-
-    fn is_dialable(&self, site: &SiteId, peer: &Peer) -> bool {
-        !peer.connected && !peer.dialling && !peer.addresses.is_empty() && self.is_with(site)
-    }
-
-    fn dial_due(&mut self) {
-        let due: Vec<SiteId> = self
-            .peers
-            .iter()
-            .filter(|(site, peer)| self.is_dialable(site, peer) && peer.dial_at <= self.now)
-            .map(|(site, _)| *site)
-            .collect();
-        for site in due {
-            if let Some(peer) = self.peers.get_mut(&site) {
-                peer.dialling = true;
-                let addresses = peer.addresses.clone();
-                self.out.push_back(Output::Dial { site, addresses });
-            }
         }
     }
 

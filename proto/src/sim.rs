@@ -36,6 +36,7 @@ mod net;
 mod run;
 mod site;
 mod store;
+mod story;
 #[cfg(test)]
 mod tests;
 mod truth;
@@ -46,7 +47,12 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 
-pub use self::{malice::Malice, net::Faults, site::Sent};
+pub use self::{
+    malice::Malice,
+    net::Faults,
+    site::Sent,
+    story::{Story, Told},
+};
 use self::{
     net::Net,
     run::Event,
@@ -56,12 +62,12 @@ use self::{
 };
 use crate::{
     circle::{Audience, Circle, EpochKey, Rule, Slots},
+    directory,
     id::{CircleId, InviteId, MeshId, ObjectId, SiteId},
     invite::{Ticket, join_proof},
     kinds::{Grant, Kind, Slot, Typed as _},
     membership::{Act, Role},
     mesh::{
-        Input,
         admission::{self, InviteState},
         follow::Incoming,
         issue::{Item, Seal},
@@ -219,7 +225,7 @@ impl Sim {
             revoked: false,
             auto_approve: true,
         };
-        let knock = admission::judge(
+        admission::judge(
             Some(&invite),
             &request,
             &inviter.keys.public().transport,
@@ -231,10 +237,6 @@ impl Sim {
         let item = self.admission(new);
         self.issue(admin, vec![item]);
         self.learn_address(admin, new);
-        self.input(
-            admin,
-            Input::Addresses(vec![(knock.site, knock.addresses.clone())]),
-        );
         let views = self.sites[admin].store.membership_views();
         let (mesh, site) = (self.mesh, &mut self.sites[new]);
         let taken = site
@@ -523,6 +525,13 @@ impl Sim {
         members.filter_map(|m| self.index(&m.site)).collect()
     }
 
+    /// Members whose gossip subscription a site has: its neighbours.
+    #[must_use]
+    pub fn neighbours(&self, site: usize) -> usize {
+        let process = self.sites[site].process.as_ref();
+        process.map_or(0, |process| process.subscribed.len())
+    }
+
     /// What a site has sent since it was made.
     #[must_use]
     pub fn sent(&self, site: usize) -> Sent {
@@ -575,7 +584,9 @@ impl Sim {
         let id = self.sites[other].who.site;
         if site != other {
             let addresses = &mut self.sites[site].store.addresses;
-            addresses.insert(id, vec![address_of(other)]);
+            addresses
+                .entry(id)
+                .or_insert_with(|| directory::hint(&id, vec![address_of(other)]));
         }
     }
 

@@ -9,10 +9,10 @@ use axum::{
 
 use super::{
     Api,
-    extract::{Body, Segments},
+    extract::{Body, Params, Segments},
     view::{
-        Answer, Invite, InviteCreated, InviteRequest, JoinRequest, JoinState, List, Partner,
-        Pending, Ping, Problem, RemovalChange, RemoveRequest, RoleRequest, Status,
+        Answer, Doctor, Invite, InviteCreated, InviteRequest, JoinRequest, JoinState, List,
+        Partner, Pending, Ping, Problem, RemovalChange, RemoveRequest, RoleRequest, Status,
     },
 };
 
@@ -27,6 +27,7 @@ pub(super) fn routes() -> Router<Api> {
         .route("/api/v1/invites/{id}/revoke", post(revoke_invite))
         .route("/api/v1/join", get(join_state).post(join))
         .route("/api/v1/join/cancel", post(cancel_join))
+        .route("/api/v1/doctor", get(doctor))
         .route("/api/v1/partners", get(partners))
         .route("/api/v1/partners/{who}", get(partner))
         .route("/api/v1/partners/{who}/remove", post(remove))
@@ -86,6 +87,19 @@ async fn join(
 async fn cancel_join(State(api): State<Api>) -> One<JoinState> {
     let state = api.ask(async |service| service.cancel_join().await).await?;
     Ok(Json(Answer::new(state)))
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    partner: Option<String>,
+}
+
+async fn doctor(State(api): State<Api>, Params(asked): Params<Asked>) -> One<Doctor> {
+    let doctor = api
+        .ask(async move |service| service.doctor(asked.partner.as_deref()).await)
+        .await?;
+    Ok(Json(Answer::new(doctor)))
 }
 
 async fn partners(State(api): State<Api>) -> Many<Partner> {

@@ -7,6 +7,7 @@
 //! Nothing here decides anything: conversion and checks are in [`crate::service`].
 
 mod circle;
+mod doctor;
 mod find;
 mod member;
 mod mesh;
@@ -27,12 +28,13 @@ pub use self::{
         CircleText, Explain, Members, Preview, PreviewObject, RuleRequest, RuleView, Sharing,
         SharingApplied, SharingChange, SharingPut, SlotPreview,
     },
+    doctor::Doctor,
     find::{FindRequest, Fit, Hit, Point, PropertyRequest, WeekFree},
     member::{CircleEnd, CircleFate, Ping, Removal, RemovalChange, RemoveRequest, RoleRequest},
     mesh::{
         Counts, Invite, InviteCreated, InviteRequest, InviteState, InviteUse, JoinRequest,
-        JoinState, JoinStep, MeshView, OwnCounts, Partner, PartnerState, Pending, SiteName, Status,
-        Trouble,
+        JoinState, JoinStep, MeshView, OwnCounts, Partner, PartnerState, Pending, Reachable,
+        RefusedConnection, SiteName, Status, Trouble,
     },
     object::{
         Capability, Capacity, CapacityFields, CapacityPut, CapacitySlots, Certificate, Change,

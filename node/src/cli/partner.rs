@@ -388,6 +388,12 @@ fn show(partner: &Partner, now: Timestamp) -> Table {
             None => partner.refused_records.to_string(),
         },
     );
+    if let Some(how) = &partner.misbehaved_how {
+        line(
+            "misbehaved",
+            format!("{} times, last: {how}", partner.misbehaved),
+        );
+    }
     if let Some(error) = &partner.last_error {
         line("last error", error.clone());
     }

@@ -150,10 +150,14 @@ fn path(partner: &Partner, now: Timestamp) -> String {
     if let Some(gone) = &partner.removed {
         return format!("since {}", age(gone.since, now));
     }
+    let way = |address: &str| match address.contains("/p2p-circuit") {
+        true => "relay",
+        false => "direct",
+    };
     match (&partner.address, partner.rtt_micros, partner.last_seen) {
-        (Some(_), Some(micros), _) if micros < 1_000 => "direct <1 ms".to_owned(),
-        (Some(_), Some(micros), _) => format!("direct {} ms", micros / 1_000),
-        (Some(_), None, _) => "direct".to_owned(),
+        (Some(at), Some(micros), _) if micros < 1_000 => format!("{} <1 ms", way(at)),
+        (Some(at), Some(micros), _) => format!("{} {} ms", way(at), micros / 1_000),
+        (Some(at), None, _) => way(at).to_owned(),
         (None, _, Some(seen)) => format!("last {}", age(seen, now)),
         (None, _, None) => "-".to_owned(),
     }
@@ -217,6 +221,8 @@ mod tests {
             i_see: Counts::default(),
             refused_records: 0,
             refused_reason: None,
+            misbehaved: 0,
+            misbehaved_how: None,
         }
     }
 
@@ -278,6 +284,8 @@ mod tests {
             pending: 1,
             open_invites: 0,
             refused_connections: 0,
+            refused: Vec::new(),
+            reach: crate::api::view::Reachable::default(),
             partners: Vec::new(),
         };
         let out = Out::plain();

@@ -9,15 +9,16 @@ use toml::{
 };
 
 use super::{
-    CONNECTIONS_MAX_DEFAULT, Config, Log, LogFormat, PORT_DEFAULT, Problem, api_beside, listen_on,
-    nearest::nearest,
+    CONNECTIONS_MAX_DEFAULT, Config, Log, LogFormat, Network, PORT_DEFAULT, Problem, api_beside,
+    listen_on, nearest::nearest,
 };
 
 /// Every table and its keys: what is not here is refused.
-const KEYS: [(&str, &[&str]); 5] = [
+const KEYS: [(&str, &[&str]); 6] = [
     ("site", &["name"]),
     ("node", &["data_dir", "listen", "announce"]),
     ("api", &["listen"]),
+    ("network", &["offer_relay", "use_relays", "mdns"]),
     ("limits", &["connections_max"]),
     ("log", &["level", "format"]),
 ];
@@ -31,6 +32,8 @@ struct File {
     node: Node,
     #[serde(default)]
     api: Api,
+    #[serde(default)]
+    network: NetworkTable,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
@@ -49,6 +52,12 @@ struct Node {
 #[derive(Deserialize, Default)]
 struct Api {
     listen: Option<Spanned<String>>,
+}
+#[derive(Deserialize, Default)]
+struct NetworkTable {
+    offer_relay: Option<bool>,
+    use_relays: Option<bool>,
+    mdns: Option<bool>,
 }
 #[derive(Deserialize, Default)]
 struct Limits {
@@ -206,6 +215,11 @@ impl Checker<'_> {
                 announce,
                 api_listen,
                 connections_max,
+                network: Network {
+                    offer_relay: file.network.offer_relay,
+                    use_relays: file.network.use_relays.unwrap_or(true),
+                    mdns: file.network.mdns.unwrap_or(false),
+                },
                 log,
             })
         } else {
@@ -413,7 +427,7 @@ mod tests {
                 (
                     1,
                     "unknown table prot".into(),
-                    Some("tables here: site, node, api, limits, log".into())
+                    Some("tables here: site, node, api, network, limits, log".into())
                 ),
                 (
                     5,

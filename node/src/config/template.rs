@@ -61,6 +61,15 @@ data_dir = {data_dir}
 # Local API for the commands and for ERP/MES programs on this machine: a loopback address. Absent: "{api_default}".
 {own_port}listen = "{api}"
 
+[network]
+# Carry other members' connections to members that cannot be reached directly (sealed end to end, within bounds).
+# Absent: as soon as others are seen to reach this node, or `node.announce` says where.
+# offer_relay = true
+# Be reached through members that relay, while nobody can reach this node directly. Absent: true.
+# use_relays = true
+# Look for members on the local network by multicast DNS, and be seen there. Absent: false.
+# mdns = false
+
 [limits]
 # Connections to other nodes, in and out together; more are refused. Absent: {CONNECTIONS_MAX_DEFAULT}.
 # connections_max = {CONNECTIONS_MAX_DEFAULT}

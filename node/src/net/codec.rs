@@ -2,7 +2,8 @@
 //!
 //! The length is announced so that a stream that was cut is not taken for a shorter message. A reader refuses a length above
 //! its limit before it reads on, and allocates by what arrived. A writer sends a frame in one piece. An error ends the
-//! call and nothing else: the connection stays. What the messages mean is not known here.
+//! call and nothing else: the connection stays. A request that is none is read as an empty one, which no honest node sends, so that
+//! its sender can be blamed. What the messages mean is not known here.
 
 use std::{io, marker::PhantomData};
 
@@ -81,7 +82,11 @@ where
     where
         T: AsyncRead + Unpin + Send,
     {
-        let request = read(io, self.request_max).await?;
+        let request = match read(io, self.request_max).await {
+            // libp2p tells nobody of a request that cannot be read. An empty one says the same and names its sender.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Q::default(),
+            request => request?,
+        };
         self.expected_max = (self.answer_max)(&request);
         Ok(request)
     }
@@ -178,7 +183,7 @@ mod tests {
             what: Some(wire::request::What::Heads(wire::HeadsRequest {
                 digest,
                 feed: Vec::new(),
-                membership: Vec::new(),
+                ..wire::HeadsRequest::default()
             })),
         }
     }

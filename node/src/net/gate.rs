@@ -4,6 +4,8 @@
 //! the real handlers, a stranger's gets a dummy that speaks nothing (as libp2p's `Toggle` does), anybody else is refused.
 //! The place of a connection never changes: when the gate does, the task closes the connections that no longer fit.
 //!
+//! A relay changes nothing: the other end of a circuit proves its identity like any other, and gets the place that is its own.
+//!
 //! The wrapped behaviours see members' connections only, and counts of those only. A connection can be *severed*: they
 //! are told at once that it is closed, however long the transport needs for that.
 
@@ -15,6 +17,7 @@ use std::{
 use libp2p::{
     Multiaddr, PeerId,
     core::{ConnectedPoint, Endpoint, transport::PortUse},
+    multiaddr::Protocol,
     swarm::{
         ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour,
         NotifyHandler, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
@@ -22,7 +25,7 @@ use libp2p::{
     },
 };
 
-use super::settings::STRANGERS_MAX;
+use super::settings::{CANDIDATES_MAX, STRANGERS_MAX};
 
 /// What a connection may speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +55,8 @@ pub(crate) struct Gated<B> {
     /// Peers that we dial in order to join.
     joining: HashSet<PeerId>,
     connections: HashMap<ConnectionId, Passage>,
+    /// Addresses of ours that members say they see, as far as the wrapped behaviours may learn of them.
+    candidates: HashSet<Multiaddr>,
 }
 
 /// One connection that was let in.
@@ -70,6 +75,7 @@ impl<B: NetworkBehaviour> Gated<B> {
             join_open: false,
             joining: HashSet::new(),
             connections: HashMap::new(),
+            candidates: HashSet::new(),
         }
     }
 
@@ -172,6 +178,19 @@ impl<B: NetworkBehaviour> Gated<B> {
             },
         );
         Ok(handler)
+    }
+
+    /// Whether an address that a member says it sees is worth a test. Members can invent any number of them.
+    fn is_candidate(&mut self, address: &Multiaddr) -> bool {
+        if self.candidates.contains(address) {
+            return true;
+        }
+        // Through a relay a member sees no address of ours at all.
+        let somewhere = !matches!(address.iter().next(), None | Some(Protocol::P2p(_)));
+        let worth = self.candidates.len() < CANDIDATES_MAX
+            && somewhere
+            && !super::reach::is_relayed(address);
+        worth && self.candidates.insert(address.clone())
     }
 
     /// Connections of a peer that the wrapped behaviours know.
@@ -321,6 +340,11 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gated<B> {
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         while let Poll::Ready(action) = self.inner.poll(cx) {
             let mut action = action.map_in(Either::Left);
+            if let ToSwarm::NewExternalAddrCandidate(address) = &action
+                && !self.is_candidate(address)
+            {
+                continue;
+            }
             if let ToSwarm::NotifyHandler {
                 peer_id, handler, ..
             } = &mut action
@@ -328,8 +352,12 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gated<B> {
                 // "Any connection" must not pick one with a dummy, nor may a severed one be told anything.
                 let chosen = match handler {
                     NotifyHandler::Any => self.known_connections(peer_id).next(),
+                    // By its id alone: the relay names the other end's peer when it opens a circuit.
                     NotifyHandler::One(id) => {
-                        self.known_connections(peer_id).find(|known| known == id)
+                        let passage = self.connections.get(id);
+                        passage
+                            .and_then(|passage| passage.known.as_ref())
+                            .map(|_| *id)
                     }
                 };
                 let Some(chosen) = chosen else {
@@ -473,6 +501,24 @@ mod tests {
         close(&mut gated, peer(2), 4);
         assert_eq!(connect(&mut gated, peer(3), 7), Ok(Place::Stranger));
         assert_eq!(connect(&mut gated, peer(1), 8), Ok(Place::Member));
+    }
+
+    #[test]
+    fn addresses_that_members_invent_are_bounded() {
+        let mut gated = Gated::new(Recorder::default());
+        let address = |text: &str| text.parse::<Multiaddr>().expect("an address");
+        let nowhere = format!("/p2p/{}", peer(1));
+        assert!(!gated.is_candidate(&address(&nowhere)));
+        assert!(!gated.is_candidate(&address("/ip4/192.0.2.1/tcp/1/p2p-circuit")));
+        let invented = (1..1_000).map(|n| address(&format!("/ip4/192.0.2.1/tcp/{n}")));
+        assert_eq!(
+            invented.filter(|a| gated.is_candidate(a)).count(),
+            CANDIDATES_MAX
+        );
+        assert!(
+            gated.is_candidate(&address("/ip4/192.0.2.1/tcp/1")),
+            "said again"
+        );
     }
 
     #[test]

@@ -28,6 +28,10 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    pub(crate) fn is_relayed(&self) -> bool {
+        super::reach::is_relayed(&self.address)
+    }
+
     /// The other side may yet be seen to count us as a member over it, or has been.
     fn may_prove(&self) -> bool {
         self.place == Place::Member && self.close_at.is_none()
@@ -149,6 +153,36 @@ impl Peers {
             connection.dialled = false;
         }
         Some(announcement)
+    }
+
+    /// Circuits beside a direct connection that has lasted since `stable`.
+    pub(crate) fn spare_circuits(&self, stable: Instant) -> Vec<(PeerId, ConnectionId)> {
+        let mut spare = Vec::new();
+        for (peer_id, peer) in &self.peers {
+            let replaced = peer.connections.values().any(|connection| {
+                connection.may_prove()
+                    && !connection.is_relayed()
+                    && connection.ping_failures == 0
+                    && connection.used <= stable
+            });
+            if replaced {
+                let circuits = peer.connections.iter().filter(|(_, c)| c.is_relayed());
+                spare.extend(circuits.map(|(id, _)| (*peer_id, *id)));
+            }
+        }
+        spare
+    }
+
+    /// Address of a direct connection to a member that is known to be one for both sides, and whether we dialled it.
+    pub(crate) fn direct(&self, peer: &PeerId) -> Option<(&Multiaddr, bool)> {
+        let peer = self.peers.get(peer).filter(|peer| peer.announced)?;
+        let direct = peer
+            .connections
+            .values()
+            .filter(|c| c.may_prove() && !c.is_relayed());
+        // One that we dialled says where the member listens.
+        let best = direct.max_by_key(|connection| connection.outbound);
+        best.map(|connection| (&connection.address, connection.outbound))
     }
 
     pub(crate) fn ids(&self, peer: &PeerId) -> Vec<ConnectionId> {

@@ -2,7 +2,9 @@
 
 use std::{error::Error, io};
 
-use libp2p::{request_response::OutboundFailure, swarm::DialError};
+use libp2p::{TransportError, request_response::OutboundFailure, swarm::DialError};
+
+use super::Probed;
 
 pub(crate) fn dial_error(error: &DialError) -> String {
     match error {
@@ -19,6 +21,37 @@ pub(crate) fn dial_error(error: &DialError) -> String {
             format!("no connection ({})", tries.join("; "))
         }
         other => other.to_string(),
+    }
+}
+
+/// What the failed trial of one address says about the way there.
+pub(crate) fn probe_failure(error: &DialError) -> Probed {
+    match error {
+        DialError::WrongPeerId { obtained, .. } => Probed::Stranger(obtained.to_base58()),
+        DialError::LocalPeerId { .. } => Probed::Stranger("this node itself".to_owned()),
+        DialError::Transport(tries) => {
+            let Some((_, error)) = tries.first() else {
+                return Probed::Other(error.to_string());
+            };
+            let text = match error {
+                TransportError::MultiaddrNotSupported(_) => error.to_string(),
+                TransportError::Other(error) => innermost(error),
+            };
+            let lower = text.to_lowercase();
+            let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+            if says(&["refused", "reset"]) {
+                Probed::Refused(text)
+            } else if says(&["unreachable", "no route"]) {
+                Probed::NoRoute(text)
+            } else if says(&["timed out", "timeout"]) {
+                Probed::Silent
+            } else if says(&["resolve", "dns", "no record"]) {
+                Probed::NoName(text)
+            } else {
+                Probed::Other(text)
+            }
+        }
+        other => Probed::Other(dial_error(other)),
     }
 }
 

@@ -1,8 +1,11 @@
 //! Settings of libp2p, each with its reason (PROTOCOL section 8.2).
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
-use libp2p::{connection_limits::ConnectionLimits, gossipsub, ping, request_response};
+use libp2p::{
+    connection_limits::ConnectionLimits, gossipsub, identify, identity::PublicKey, ping, relay,
+    request_response,
+};
 use sha2::{Digest as _, Sha256};
 
 /// gossipsub with a bound on the topics a peer may name.
@@ -113,6 +116,35 @@ pub(crate) fn calls() -> request_response::Config {
         .with_max_concurrent_streams(STREAMS_MAX)
 }
 
+/// Identify, among members only. Addresses are not told by it: the signed directory does that.
+pub(crate) fn identify(key: PublicKey) -> identify::Config {
+    identify::Config::new("/fmesh/1".to_owned(), key)
+        .with_agent_version(concat!("fmesh/", env!("CARGO_PKG_VERSION")).to_owned())
+        .with_hide_listen_addrs(true)
+        .with_cache_size(0)
+}
+
+/// The relay that this node is to other members. libp2p's defaults end a circuit after two minutes or 128 KiB, which no
+/// catch-up fits into; these carry a day's traffic and still end what was forgotten.
+pub(crate) fn relay() -> relay::Config {
+    let config = relay::Config {
+        max_reservations: RESERVATIONS_MAX,
+        max_reservations_per_peer: 2,
+        reservation_duration: Duration::from_secs(60 * 60),
+        // libp2p's own are counted by address, too, and many nodes behind one address are normal here.
+        reservation_rate_limiters: Vec::new(),
+        max_circuits: CIRCUITS_MAX,
+        max_circuits_per_peer: CIRCUITS_PER_PEER_MAX,
+        max_circuit_duration: Duration::from_secs(12 * 60 * 60),
+        max_circuit_bytes: 4 << 30,
+        circuit_src_rate_limiters: Vec::new(),
+    };
+    let minute = Duration::from_secs(60);
+    config
+        .reservation_rate_per_peer(RESERVATIONS_PER_MINUTE, minute)
+        .circuit_src_per_peer(CIRCUITS_PER_MINUTE, minute)
+}
+
 /// libp2p's default is no limit at all.
 pub(crate) fn connection_limits(total: u32) -> ConnectionLimits {
     ConnectionLimits::default()
@@ -122,8 +154,36 @@ pub(crate) fn connection_limits(total: u32) -> ConnectionLimits {
         .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX))
 }
 
-/// Simultaneous dials over two transports give up to four connections to one peer.
-pub(crate) const CONNECTIONS_PER_PEER_MAX: u32 = 4;
+/// Simultaneous dials over two transports give up to four connections to one peer; a dial back, a circuit and its direct
+/// successor come on top for a moment.
+pub(crate) const CONNECTIONS_PER_PEER_MAX: u32 = 8;
+/// Members that may hold a place at this relay. More are refused.
+pub(crate) const RESERVATIONS_MAX: usize = 256;
+/// Circuits through this relay at once. More are refused.
+pub(crate) const CIRCUITS_MAX: usize = 256;
+/// Of one member, at either end.
+pub(crate) const CIRCUITS_PER_PEER_MAX: usize = 16;
+const RESERVATIONS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(12).expect("12 > 0");
+const CIRCUITS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("60 > 0");
+/// Places that a node without a reachable address keeps at other members' relays.
+pub(crate) const RELAYS_WANTED: usize = 2;
+/// A relay that refused or went away is not asked again before.
+pub(crate) const RELAY_RETRY: Duration = Duration::from_secs(15);
+/// After this time without any verdict on our own addresses, a relay is used as if they could not be reached.
+/// (Tests on loopback, where nothing is far, wait less.)
+pub(crate) const REACH_UNKNOWN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
+/// A dial goes through a relay, too, if no direct address answered by then.
+pub(crate) const RELAYED_DIAL_AFTER: Duration = Duration::from_millis(1_500);
+/// A circuit is closed when a direct connection has lasted so long beside it.
+pub(crate) const DIRECT_STABLE: Duration = Duration::from_secs(5);
+/// Addresses of ours that members claim to see and that are tested. The rest is ignored: members could invent them.
+pub(crate) const CANDIDATES_MAX: usize = 16;
+/// Neighbours found on the local network that are remembered.
+pub(crate) const NEIGHBOURS_MAX: usize = 256;
+/// Addresses that are tried for the operator at once.
+pub(crate) const PROBES_MAX: usize = 32;
+/// A trial that is not over by then has failed.
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(8);
 /// Strangers that may be connected at once while an invite is open. More are refused.
 pub(crate) const STRANGERS_MAX: usize = 32;
 /// A stranger that asked nothing for so long is disconnected.

@@ -6,12 +6,13 @@
 mod events;
 mod messages;
 mod orders;
+mod reach;
 
 use std::collections::{HashMap, VecDeque};
 
 use fmesh_proto::wire;
 use futures::StreamExt as _;
-use libp2p::{PeerId, Swarm, gossipsub, request_response, swarm::ConnectionId};
+use libp2p::{Multiaddr, PeerId, Swarm, gossipsub, request_response, swarm::ConnectionId};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Duration, Instant, MissedTickBehavior, interval, timeout},
@@ -24,6 +25,7 @@ use super::{
     gate::{Gated, Place},
     peer_key,
     peers::{Ended, Peers},
+    reach::Reaching,
     refusals::Refusals,
     settings,
 };
@@ -39,11 +41,17 @@ pub(crate) struct Task {
     calls: Calls<wire::Request>,
     joins: HashMap<PeerId, request_response::OutboundRequestId>,
     refusals: Refusals,
+    reaching: Reaching,
+    probes: HashMap<ConnectionId, reach::Probe>,
 }
 
 /// A dial under way, and what it is for.
 struct Dial {
-    id: ConnectionId,
+    /// To its own addresses, and through relays.
+    ids: Vec<ConnectionId>,
+    /// Addresses through relays that are tried as well if there is no connection by then.
+    relayed: Vec<Multiaddr>,
+    relayed_at: Instant,
     /// Answered by `Connected` or `DialFailed`.
     member: bool,
     /// To be sent when connected; answered by `JoinAnswer`.
@@ -51,7 +59,11 @@ struct Dial {
 }
 
 impl Task {
-    pub(crate) fn new(swarm: Swarm<Behaviour>, commands: mpsc::Receiver<NetCommand>) -> Self {
+    pub(crate) fn new(
+        swarm: Swarm<Behaviour>,
+        commands: mpsc::Receiver<NetCommand>,
+        reaching: Reaching,
+    ) -> Self {
         Self {
             swarm,
             commands,
@@ -62,6 +74,8 @@ impl Task {
             calls: Calls::new(),
             joins: HashMap::new(),
             refusals: Refusals::new(Instant::now()),
+            reaching,
+            probes: HashMap::new(),
         }
     }
 
@@ -141,6 +155,10 @@ impl Task {
         for (peer, id) in self.calls.expire(now) {
             self.emit_call_failed(&peer, id, "timed out behind other calls to it");
         }
+        self.dial_through_relays(now);
+        self.close_spare_circuits(now);
+        self.look_for_relay(now);
+        self.expire_probes(now);
     }
 
     /// Closes a connection; for the node and the members' protocols it is closed at once.
@@ -154,6 +172,9 @@ impl Task {
 
     fn on_ended(&mut self, peer: &PeerId, ended: &Ended, reason: &str) {
         tracing::debug!(%peer, address = %ended.connection.address, reason, "connection ended");
+        if self.peers.ids(peer).is_empty() {
+            self.forget_relay(peer);
+        }
         if ended.disconnected {
             for id in self.calls.fail_waiting(peer) {
                 self.emit_call_failed(peer, id, "the connection was closed");
@@ -163,6 +184,13 @@ impl Task {
             }
         } else if ended.dial_failed {
             self.emit_dial_failed(peer, reason.to_owned());
+        } else if ended.connection.is_relayed()
+            && let Some((address, _)) = self.peers.direct(peer)
+        {
+            let address = address.to_string();
+            if let Some(peer) = peer_key(peer) {
+                self.emit(NetEvent::Path { peer, address });
+            }
         }
     }
 

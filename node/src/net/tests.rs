@@ -2,6 +2,7 @@
 
 mod entry;
 mod faults;
+mod relay;
 mod start;
 mod talk;
 
@@ -25,7 +26,7 @@ use tokio::{
 };
 
 use super::{
-    Gate, NetCommand, NetConfig, NetError, NetEvent, Verdict,
+    Gate, NetCommand, NetConfig, NetError, NetEvent, Probed, Verdict,
     behaviour::{Members, MembersEvent},
     codec::SYNC_PROTOCOL,
     no_name_server, peer_id, peer_id_of, peer_key, start,
@@ -58,7 +59,11 @@ fn config(seed: u8, listen: &[&str]) -> NetConfig {
     NetConfig {
         transport_secret: secret(seed).into(),
         listen: listen.iter().map(|&text| text.to_owned()).collect(),
+        announce: Vec::new(),
         connections_max: 64,
+        offer_relay: Some(false),
+        use_relays: false,
+        mdns: false,
     }
 }
 
@@ -74,7 +79,7 @@ fn heads(bytes: usize) -> wire::Request {
         what: Some(wire::request::What::Heads(wire::HeadsRequest {
             digest: vec![7; bytes],
             feed: Vec::new(),
-            membership: Vec::new(),
+            ..wire::HeadsRequest::default()
         })),
     }
 }
@@ -109,8 +114,11 @@ fn join_answer() -> wire::JoinAnswer {
 
 impl Net {
     async fn start(seed: u8, listen: &[&str], gate: Gate) -> Self {
-        let (commands, events, addresses) =
-            start(config(seed, listen)).await.expect("ports are free");
+        Self::with(seed, config(seed, listen), gate).await
+    }
+
+    async fn with(seed: u8, config: NetConfig, gate: Gate) -> Self {
+        let (commands, events, addresses) = start(config).await.expect("ports are free");
         let net = Self {
             key: key(seed),
             addresses,

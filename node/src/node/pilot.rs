@@ -1,7 +1,7 @@
 //! The loop: feeds the state machine with what happens, and does what it says.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{HashMap, VecDeque},
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{
-    Commands, Keys, Live, Node, NodeError, PeerStatus,
+    Commands, Keys, Live, Node, NodeError, PeerStatus, Refused,
     ping::{self, Pings},
     serve::Server,
     throttle::Throttle,
@@ -56,6 +56,13 @@ const KEPT_BYTES: u64 = 1 << 30;
 /// How long a stop may take before it is cut short.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
+/// Ways through relays that are told.
+const RELAYED_TOLD: usize = 2;
+/// Refused connections that are shown.
+const REFUSALS_SHOWN: usize = 16;
+/// Misdeeds of a member that are logged one by one; after that, one in so many.
+const LOUD: u64 = 20;
+
 /// Jobs on their way to the writer.
 enum Job {
     Take {
@@ -68,8 +75,7 @@ enum Job {
         feed_seq: u64,
     },
     Learned {
-        site: SiteId,
-        addresses: Vec<String>,
+        record: wire::AddressRecord,
     },
     JoinAnswered {
         result: Result<wire::JoinAnswer, String>,
@@ -85,6 +91,7 @@ enum Done {
         response: wire::Response,
     },
     Judged {
+        peer: PeerKey,
         address: String,
         token: JoinToken,
         answer: wire::JoinAnswer,
@@ -94,7 +101,6 @@ enum Done {
 pub(super) struct Pilot {
     node: Node,
     keys: Keys,
-    bound: Vec<String>,
     mesh: Option<Mesh>,
     mesh_id: Option<MeshId>,
     membership: Arc<Membership>,
@@ -119,6 +125,8 @@ pub(super) struct Pilot {
     throttle: Throttle,
     epoch: Instant,
     boot_id: u64,
+    /// Number of the last own address record.
+    address_seq: u64,
     ticks: u64,
     writer_gone: bool,
 }
@@ -128,7 +136,6 @@ impl Pilot {
         node: Node,
         keys: Keys,
         commands: Commands,
-        bound: Vec<String>,
         membership_tx: watch::Sender<Arc<Membership>>,
         live_tx: watch::Sender<Arc<Live>>,
         asked: mpsc::Receiver<ping::Ask>,
@@ -142,7 +149,6 @@ impl Pilot {
             mesh_id: node.store.meta()?.mesh,
             node,
             keys,
-            bound,
             mesh: None,
             membership,
             membership_tx,
@@ -166,6 +172,7 @@ impl Pilot {
             throttle: Throttle::default(),
             epoch: Instant::now(),
             boot_id: rand_core::UnwrapErr(getrandom::SysRng).next_u64(),
+            address_seq: 0,
             ticks: 0,
             writer_gone: false,
         };
@@ -259,7 +266,9 @@ impl Pilot {
             self.ping_connected(site);
         } else {
             let known = self.node.store.addresses().unwrap_or_default();
-            let addresses = known.get(&site).cloned().unwrap_or_default();
+            let addresses = known
+                .get(&site)
+                .map_or_else(Vec::new, |record| record.address.clone());
             if addresses.is_empty() {
                 self.pings.unreachable(&site, "no address of it is known");
                 return;
@@ -363,16 +372,10 @@ impl Pilot {
                     feed_seq,
                 });
             }
-            Output::Learned { site, addresses } => {
-                let _ = self.jobs.try_send(Job::Learned { site, addresses });
+            Output::Learned { record } => {
+                let _ = self.jobs.try_send(Job::Learned { record });
             }
-            Output::Misbehaved { site, what } => {
-                tracing::warn!(%site, %what, "a member misbehaves");
-                let status = self.live.peers.entry(site).or_default();
-                let count = status.misbehaved.as_ref().map_or(0, |(_, n)| *n);
-                status.misbehaved = Some((what, count + 1));
-                self.live_dirty = true;
-            }
+            Output::Misbehaved { site, what } => self.blame(site, what),
         }
     }
 
@@ -414,6 +417,7 @@ impl Pilot {
                 self.tell(Input::Served { to });
             }
             Done::Judged {
+                peer,
                 address,
                 token,
                 answer,
@@ -425,7 +429,13 @@ impl Pilot {
                 ) {
                     let now = self.now();
                     self.throttle.failed(&address, now);
-                    self.live.refused_connections += 1;
+                    let reason = match &answer.what {
+                        Some(wire::join_answer::What::Refused(refusal)) => {
+                            format!("asked to join: {}", refusal.text)
+                        }
+                        _ => "asked to join".to_owned(),
+                    };
+                    self.note_refused(Some(&peer), address, reason);
                 }
                 self.outbox
                     .push_back(NetCommand::RespondJoin { token, answer });
@@ -435,20 +445,17 @@ impl Pilot {
 
     fn on_net(&mut self, event: NetEvent) {
         match event {
-            NetEvent::Listening { address } => {
-                if !self.bound.contains(&address) {
-                    self.bound.push(address);
-                    let peer_id = net::peer_id(&self.keys.public().transport);
-                    self.live.listening = self
-                        .bound
-                        .iter()
-                        .map(|a| format!("{a}/p2p/{peer_id}"))
-                        .collect();
+            NetEvent::Reach(reach) => self.on_reach(reach),
+            NetEvent::Path { peer, address } => {
+                if let Some(site) = self.site(&peer) {
+                    tracing::info!(%site, %address, "partner is now reached directly");
+                    self.seen(site).address = Some(address);
                     self.live_dirty = true;
-                    self.tell(Input::OwnAddresses(told_addresses(
-                        &self.node.config,
-                        &self.live.listening,
-                    )));
+                }
+            }
+            NetEvent::Misbehaved { peer, what } => {
+                if let Some(site) = self.site(&peer) {
+                    self.blame(site, what);
                 }
             }
             NetEvent::Connected {
@@ -492,8 +499,7 @@ impl Pilot {
                 reason,
             } => {
                 tracing::info!(?peer, %address, %reason, "connection refused");
-                self.live.refused_connections += 1;
-                self.live_dirty = true;
+                self.note_refused(peer.as_ref(), address, reason);
             }
             NetEvent::Gossip { from, token, bytes } => match self.site(&from) {
                 Some(from) if self.mesh.is_some() => {
@@ -572,6 +578,56 @@ impl Pilot {
         }
     }
 
+    fn on_reach(&mut self, reach: net::Reach) {
+        let peer_id = net::peer_id(&self.keys.public().transport);
+        self.live.listening = reach
+            .bound
+            .iter()
+            .map(|address| format!("{address}/p2p/{peer_id}"))
+            .collect();
+        let before = told_addresses(&self.node.config, &self.live.reach);
+        self.live.reach = reach;
+        self.live_dirty = true;
+        let told = told_addresses(&self.node.config, &self.live.reach);
+        if let Some(mesh) = self.mesh_id.filter(|_| told != before) {
+            let record = self.sign_addresses(mesh);
+            self.tell(Input::own_addresses(record));
+        }
+    }
+
+    /// Own addresses as they are told, with a number higher than any before (of this start, and by the clock of earlier ones).
+    fn sign_addresses(&mut self, mesh: MeshId) -> wire::AddressRecord {
+        let told = told_addresses(&self.node.config, &self.live.reach);
+        self.address_seq = (self.address_seq + 1).max(unix_now());
+        fmesh_proto::directory::sign(&self.keys, &mesh, &self.node.site, self.address_seq, told)
+    }
+
+    /// A member misbehaved: counted, and shown with the last reason.
+    fn blame(&mut self, site: SiteId, what: String) {
+        let status = self.live.peers.entry(site).or_default();
+        let count = status.misbehaved.as_ref().map_or(0, |(_, n)| *n);
+        // A flood must not fill the log as well.
+        if count < LOUD || count.is_multiple_of(LOUD) {
+            tracing::warn!(%site, %what, count, "a member misbehaves");
+        }
+        status.misbehaved = Some((what, count + 1));
+        self.live_dirty = true;
+    }
+
+    fn note_refused(&mut self, peer: Option<&PeerKey>, address: String, reason: String) {
+        self.live.refused_connections += 1;
+        if self.live.refusals.len() >= REFUSALS_SHOWN {
+            self.live.refusals.remove(0);
+        }
+        self.live.refusals.push(Refused {
+            at: unix_now(),
+            peer: peer.map(net::peer_id),
+            address,
+            reason,
+        });
+        self.live_dirty = true;
+    }
+
     /// A request to join: within the limits it is judged by the writer, else the answer is "busy".
     fn on_knock(
         &mut self,
@@ -583,7 +639,7 @@ impl Pilot {
         let now = self.now();
         if self.knocks >= KNOCKS_AT_ONCE || !self.throttle.allows(&address, now) {
             let answer = fmesh_proto::mesh::admission::JoinRefusal::Busy.answer();
-            self.live.refused_connections += 1;
+            self.note_refused(Some(&peer), address, "asked to join too often".to_owned());
             self.outbox
                 .push_back(NetCommand::RespondJoin { token, answer });
             return;
@@ -595,6 +651,7 @@ impl Pilot {
             // The loop may have ended.
             let _ = done
                 .send(Done::Judged {
+                    peer,
                     address,
                     token,
                     answer,
@@ -645,7 +702,7 @@ impl Pilot {
     fn enter_mesh(
         &mut self,
         mesh: MeshId,
-        addresses: Vec<(SiteId, Vec<String>)>,
+        addresses: Vec<wire::AddressRecord>,
     ) -> Result<(), StoreError> {
         let store = &self.node.store;
         let heads = store
@@ -659,9 +716,18 @@ impl Pilot {
                 feeds.push((issuer, circle, 0));
             }
         }
-        let mut known: BTreeMap<SiteId, Vec<String>> = store.addresses()?;
-        known.extend(addresses);
-        known.remove(&self.node.site);
+        let mut known = store.addresses()?;
+        known.extend(addresses.into_iter().filter_map(|record| {
+            let site = SiteId::from_slice(&record.site)?;
+            Some((site, record))
+        }));
+        if let Some(own) = known.remove(&self.node.site) {
+            self.address_seq = self.address_seq.max(own.seq);
+        }
+        let own_record = self.sign_addresses(mesh);
+        let _ = self.jobs.try_send(Job::Learned {
+            record: own_record.clone(),
+        });
         let setup = Setup {
             me: self.node.site,
             mesh,
@@ -671,8 +737,8 @@ impl Pilot {
             membership: Arc::clone(&self.membership),
             heads,
             feeds,
-            addresses: known.into_iter().collect(),
-            own_addresses: told_addresses(&self.node.config, &self.live.listening),
+            addresses: known.into_values().collect(),
+            own_record: Some(own_record),
         };
         self.mesh = Some(Mesh::new(setup, self.now()));
         self.mesh_id = Some(mesh);
@@ -745,7 +811,7 @@ impl Pilot {
             manifest: manifest.encode().into_bytes(),
             name: self.node.config.name.clone(),
             proof: join_proof(&ticket.secret, inviter, &own, manifest).to_vec(),
-            address: told_addresses(&self.node.config, &self.live.listening),
+            address: told_addresses(&self.node.config, &self.live.reach),
         }
     }
 
@@ -852,7 +918,7 @@ async fn feed_writer(writer: crate::writer::Writer, mut jobs: mpsc::Receiver<Job
                 circle,
                 feed_seq,
             } => writer.acknowledged(reader, circle, feed_seq).await,
-            Job::Learned { site, addresses } => writer.learned(site, addresses).await,
+            Job::Learned { record } => writer.learned(record).await,
             Job::JoinAnswered { result } => writer.join_answered(result).await,
             Job::Replan => writer.replan().await,
         };
@@ -869,24 +935,23 @@ fn topic(mesh: &MeshId) -> String {
     format!("fmesh/{}", Digest::of(&bytes).hex())
 }
 
-/// Addresses to tell others: what the operator announces; else what is bound, reachable ones first, loopback only if there
-/// is nothing else to tell or the operator binds nothing else.
-pub(super) fn told_addresses(config: &Config, listening: &[String]) -> Vec<String> {
-    if !config.announce.is_empty() {
-        return config
-            .announce
-            .iter()
-            .take(limits::ADDRESSES_MAX)
-            .cloned()
-            .collect();
-    }
-    let mut bound: Vec<String> = listening
-        .iter()
-        .map(|a| a.split("/p2p/").next().unwrap_or(a).to_owned())
-        .collect();
-    bound.sort_by_key(|address| is_loopback(address));
-    bound.truncate(limits::ADDRESSES_MAX);
-    bound
+/// Addresses to tell others: what the operator announces; else what members confirmed and what is bound, loopback only if
+/// there is nothing else; and in any case the ways through relays.
+pub(super) fn told_addresses(config: &Config, reach: &net::Reach) -> Vec<String> {
+    let relayed = reach.relayed.iter().take(RELAYED_TOLD);
+    let room = limits::ADDRESSES_MAX - relayed.len();
+    let mut told: Vec<String> = match config.announce.is_empty() {
+        false => config.announce.clone(),
+        true => {
+            let bound = reach.bound.iter().filter(|a| !reach.confirmed.contains(a));
+            let own: Vec<String> = reach.confirmed.iter().chain(bound).cloned().collect();
+            let (loopback, far): (Vec<_>, Vec<_>) = own.into_iter().partition(|a| is_loopback(a));
+            if far.is_empty() { loopback } else { far }
+        }
+    };
+    told.truncate(room);
+    told.extend(relayed.cloned());
+    told
 }
 
 fn is_loopback(address: &str) -> bool {

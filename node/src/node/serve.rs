@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fmesh_proto::{
     circle::{ASKED_SLOTS, Audience, Circle, Object, permits},
+    directory,
     id::{CircleId, SiteId},
     keys::{OperatingKeys, pairwise_circle},
     kinds::Kind,
@@ -22,8 +23,6 @@ use crate::store::{FeedEntry, Store, StoreError};
 
 /// Publication bytes in one answer, below the sync message limit.
 const PAGE_BYTES: usize = limits::SYNC_MESSAGE_BYTES_MAX - 16 * 1024;
-/// Members whose addresses go along with heads.
-const ADDRESSES_TOLD: usize = 256;
 
 /// Everything that serving needs; cheap to clone into a blocking task.
 #[derive(Debug, Clone)]
@@ -41,8 +40,16 @@ impl Server {
         // What a crash could make us forget is not told to anybody.
         let _settled = self.store.settled();
         let what = match ask {
-            Ask::Heads { digest } => self
+            Ask::Heads {
+                digest,
+                directory,
+                directory_after,
+            } => self
                 .heads(to, digest.as_ref())
+                .and_then(|mut heads| {
+                    heads.address = self.directory(directory.as_ref(), directory_after.as_ref())?;
+                    Ok(heads)
+                })
                 .map(wire::response::What::Heads),
             Ask::Publications { site, from } => self
                 .publications(site, *from)
@@ -100,23 +107,29 @@ impl Server {
                 });
             }
         }
-        let address = self
-            .store
-            .addresses()?
-            .into_iter()
-            .filter(|(site, _)| site != to && self.membership.member(site).is_some())
-            .take(ADDRESSES_TOLD)
-            .map(|(site, address)| wire::MemberAddress {
-                site: site.0.to_vec(),
-                address,
-            })
-            .collect();
         Ok(wire::HeadsResponse {
             digest: digest.0.to_vec(),
             head,
             feed,
-            address,
+            address: Vec::new(),
             membership: self.membership.digest().0.to_vec(),
+        })
+    }
+
+    /// A page of the directory, for somebody whose own is another.
+    fn directory(
+        &self,
+        theirs: Option<&fmesh_proto::id::Digest>,
+        after: Option<&SiteId>,
+    ) -> Result<Vec<wire::AddressRecord>, StoreError> {
+        let mut records = self.store.addresses()?;
+        records.retain(|site, record| {
+            !record.signature.is_empty() && self.membership.member(site).is_some()
+        });
+        let ours = directory::digest(records.iter().map(|(site, record)| (*site, record.seq)));
+        Ok(match theirs == Some(&ours) {
+            true => Vec::new(),
+            false => directory::page(records.into_values().collect(), after),
         })
     }
 

@@ -109,6 +109,8 @@ impl Service {
         let refusals = self.node.store.refusals()?;
         let refused: Vec<_> = refusals.iter().filter(|r| r.site == was.site).collect();
         let newest = refused.iter().max_by_key(|refusal| refusal.at);
+        let live = self.node.live.borrow().clone();
+        let misbehaved = live.peers.get(&was.site).and_then(|p| p.misbehaved.clone());
         Ok(Partner {
             site: was.site,
             name: was.name.clone(),
@@ -137,6 +139,8 @@ impl Service {
             i_see: Counts::default(),
             refused_records: refused.iter().map(|refusal| refusal.count).sum(),
             refused_reason: newest.map(|refusal| refusal.reason.clone()),
+            misbehaved: misbehaved.as_ref().map_or(0, |(_, times)| *times),
+            misbehaved_how: misbehaved.map(|(how, _)| how),
         })
     }
 

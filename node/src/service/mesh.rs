@@ -13,8 +13,9 @@ use super::{Error, Service, now, refs, sharing, today, unix};
 use crate::{
     api::view::{
         self, InviteCreated, InviteRequest, InviteState, InviteUse, JoinState, JoinStep, List,
-        MeshView, OwnCounts, Partner, Status, Trouble,
+        MeshView, OwnCounts, Partner, Reachable, RefusedConnection, Status, Trouble,
     },
+    node::Refused,
     store::{Invite, JoinPhase},
     writer::Edit,
 };
@@ -56,6 +57,13 @@ impl Service {
             pending: number(pending),
             open_invites: number(store.invites()?.iter().filter(open).count()),
             refused_connections: live.refused_connections,
+            refused: live.refusals.iter().map(refused_view).collect(),
+            reach: Reachable {
+                confirmed: live.reach.confirmed.clone(),
+                refuted: live.reach.refuted.iter().map(|(a, _)| a.clone()).collect(),
+                relayed: live.reach.relayed.clone(),
+                relaying: live.reach.relaying,
+            },
             partners,
         })
     }
@@ -379,6 +387,13 @@ fn troubles(
                 show(),
             ));
         }
+        if let Some(how) = &partner.misbehaved_how {
+            let (name, times) = (&partner.name, partner.misbehaved);
+            troubles.push(said(
+                &format!("{name} misbehaved {times} times since this node started, last: {how}"),
+                show(),
+            ));
+        }
         let skew = partner.clock_skew_seconds.unwrap_or(0);
         if skew.unsigned_abs() > CLOCK_SKEW_SECONDS_SHOWN {
             let (minutes, side) = (
@@ -396,7 +411,7 @@ fn troubles(
         if let Some(error) = &partner.last_error {
             troubles.push(said(
                 &format!("{} cannot be reached: {error}", partner.name),
-                show(),
+                Some(format!("fmesh doctor {}", sharing::quoted(&partner.name))),
             ));
         }
     }
@@ -429,6 +444,15 @@ fn troubles(
         ));
     }
     troubles
+}
+
+fn refused_view(refused: &Refused) -> RefusedConnection {
+    RefusedConnection {
+        at: view::time(refused.at),
+        peer_id: refused.peer.clone(),
+        address: refused.address.clone(),
+        reason: refused.reason.clone(),
+    }
 }
 
 fn said(what: &str, hint: Option<String>) -> Trouble {

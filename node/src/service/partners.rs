@@ -134,7 +134,7 @@ impl Service {
             addresses: facts
                 .addresses
                 .get(&member.site)
-                .cloned()
+                .map(|record| record.address.clone())
                 .unwrap_or_default(),
             peer_id: crate::net::peer_id(&member.transport()),
             rtt_micros: live.rtt_micros.filter(|_| live.connected),
@@ -150,6 +150,8 @@ impl Service {
             },
             refused_records: refused.iter().map(|refusal| refusal.count).sum(),
             refused_reason: refused.last().map(|refusal| refusal.reason.clone()),
+            misbehaved: live.misbehaved.as_ref().map_or(0, |(_, times)| *times),
+            misbehaved_how: live.misbehaved.as_ref().map(|(how, _)| how.clone()),
         }
     }
 }
@@ -158,7 +160,7 @@ impl Service {
 struct Facts {
     live: BTreeMap<SiteId, PeerStatus>,
     shown: Shown,
-    addresses: BTreeMap<SiteId, Vec<String>>,
+    addresses: BTreeMap<SiteId, fmesh_proto::wire::AddressRecord>,
     refusals: Vec<Refusal>,
     counts: BTreeMap<SiteId, (u64, u64)>,
 }

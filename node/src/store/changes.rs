@@ -181,8 +181,11 @@ impl Changes {
         self.delete(Table::Pending.key(&[&site.0]));
     }
     /// Where a member may be reached.
-    pub fn put_addresses(&mut self, site: &SiteId, addresses: &[String]) {
-        self.put(Table::Addresses.key(&[&site.0]), json(&addresses));
+    pub fn put_addresses(&mut self, record: &wire::AddressRecord) {
+        self.put(
+            Table::Addresses.key(&[&record.site]),
+            record.encode_to_vec(),
+        );
     }
     /// A site that is no member any more.
     pub fn delete_addresses(&mut self, site: &SiteId) {

@@ -7,7 +7,9 @@ use fmesh_proto::{
     id::{CircleId, ObjectId, SiteId},
     kinds::Kind,
     record::View,
+    wire,
 };
+use prost::Message as _;
 
 use super::{
     CircleSecret, FeedEntry, Head, Invite, Issue, LocalObject, Meta, PendingJoin, Refusal, Store,
@@ -263,10 +265,10 @@ impl Store {
         Ok(pending)
     }
 
-    /// Where members may be reached.
-    pub fn addresses(&self) -> Result<BTreeMap<SiteId, Vec<String>>, StoreError> {
+    /// Where members may be reached, this site included: signed records, and hints from tickets.
+    pub fn addresses(&self) -> Result<BTreeMap<SiteId, wire::AddressRecord>, StoreError> {
         self.scan(&Table::Addresses.key(&[]), "addresses", |key, value| {
-            Some((only_site(key)?, from_json(value)?))
+            Some((only_site(key)?, wire::AddressRecord::decode(value).ok()?))
         })
         .collect()
     }

@@ -240,7 +240,8 @@ fn private(changes: &mut Changes) {
         since: 60,
         refused: false,
     });
-    changes.put_addresses(&other, &["/ip4/192.0.2.1/tcp/4001".to_owned()]);
+    let addresses = vec!["/ip4/192.0.2.1/tcp/4001".to_owned()];
+    changes.put_addresses(&fmesh_proto::directory::hint(&other, addresses));
     changes.put_refusal(&refusal(1, "bad signature", 5));
 }
 
@@ -296,7 +297,7 @@ fn check_private(store: &Store) {
     let created: Vec<u64> = invites.iter().map(|invite| invite.created).collect();
     assert_eq!(created, [30, 20, 10], "newest first");
     assert_eq!(store.pending().expect("reads")[0].name, "Bolt");
-    assert_eq!(store.addresses().expect("reads")[&other].len(), 1);
+    assert_eq!(store.addresses().expect("reads")[&other].address.len(), 1);
     assert_eq!(
         store.refusals().expect("reads"),
         [refusal(1, "bad signature", 5)]

@@ -11,6 +11,7 @@ use std::{
 
 use fmesh_proto::{
     circle::{Audience, Circle, EpochKey, Object, Rule, permits},
+    directory,
     id::{CircleId, Digest, InviteId, MeshId, ObjectId, SiteId, from_hex, to_hex},
     invite::Ticket,
     keys::{KeyHistory, pairwise_circle},
@@ -628,7 +629,8 @@ impl Work {
         session.changes.delete_pending(site);
         self.desk.pending.remove(site);
         if !pending.addresses.is_empty() {
-            session.changes.put_addresses(site, &pending.addresses);
+            let hint = directory::hint(site, pending.addresses.clone());
+            session.changes.put_addresses(&hint);
         }
         self.act(
             &Act::Admit {

@@ -3,12 +3,13 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use fmesh_proto::{
+    directory,
     id::{PeerKey, SiteId},
     invite::Ticket,
     membership::Membership,
     mesh::admission::{InviteState, JoinRefusal, judge, named_invite},
     record::View,
-    wire,
+    wire::{self, AddressRecord},
 };
 
 use super::{Edit, Told, Work, WriteError, Written, unix_now};
@@ -115,11 +116,9 @@ impl Work {
             .store
             .addresses()?
             .into_iter()
-            .filter(|(other, _)| other != site)
-            .map(|(site, address)| wire::MemberAddress {
-                site: site.0.to_vec(),
-                address,
-            })
+            .filter(|(other, record)| other != site && !record.signature.is_empty())
+            .map(|(_, record)| record)
+            .take(directory::DIRECTORY_PAGE_RECORDS)
             .collect();
         let circle = self
             .desk
@@ -248,15 +247,21 @@ impl Work {
             changes.put_current(&claims.iss, &claims.kind, &claims.id, claims.seq);
             self.desk.note_membership(view);
         }
-        let mut addresses: Vec<(SiteId, Vec<String>)> = admitted
-            .address
-            .iter()
-            .filter_map(|a| Some((SiteId::from_slice(&a.site)?, a.address.clone())))
-            .filter(|(site, _)| membership.member(site).is_some() && *site != self.setup.site)
-            .collect();
-        addresses.push((ticket.site, ticket.addresses.clone()));
-        for (site, list) in &addresses {
-            changes.put_addresses(site, list);
+        let mut addresses: Vec<AddressRecord> = admitted.address.clone();
+        addresses.truncate(directory::DIRECTORY_PAGE_RECORDS);
+        addresses.retain(|record| {
+            let site = directory::site_of(record).ok();
+            let member = site.and_then(|site| membership.member(&site));
+            member.is_some_and(|member| {
+                member.site != self.setup.site
+                    && directory::verify(record, &ticket.mesh, &member.transport()).is_ok()
+            })
+        });
+        if addresses.iter().all(|record| record.site != ticket.site.0) {
+            addresses.push(directory::hint(&ticket.site, ticket.addresses.clone()));
+        }
+        for record in &addresses {
+            changes.put_addresses(record);
         }
         self.desk.meta.mesh = Some(ticket.mesh);
         self.desk.meta.mesh_name = membership

@@ -57,7 +57,7 @@ impl World {
             heads: Vec::new(),
             feeds: Vec::new(),
             addresses: Vec::new(),
-            own_addresses: Vec::new(),
+            own_record: None,
         }
     }
 }

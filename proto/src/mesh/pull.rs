@@ -4,7 +4,7 @@ use prost::Message as _;
 
 use super::{
     CALLS_PER_PEER, Call, FEEDS_PER_ISSUER_MAX, GOSSIP_WORK_MAX, Incoming, Mesh, Output,
-    PAGES_AHEAD, PUBLICATIONS_BURST, PUBLICATIONS_PER_SECOND, Peer, Progress, RETRY_MS, Verdict,
+    PAGES_AHEAD, PUBLICATIONS_BURST, PUBLICATIONS_PER_SECOND, Progress, RETRY_MS, Verdict,
     WORKS_AHEAD_MAX, Work, pause, wrap,
 };
 use crate::{
@@ -46,7 +46,7 @@ impl Mesh {
             boot_id: self.boot_id,
             clock: self.unix,
             software: self.software.clone(),
-            address: self.own_addresses.clone(),
+            address: self.own_record.clone(),
             membership: self.membership.digest().0.to_vec(),
         }
     }
@@ -75,7 +75,9 @@ impl Mesh {
         peer.hello_at = None;
         peer.failures = 0;
         peer.quiet_until = 0;
-        self.learn(from, hello.address);
+        if let Some(record) = hello.address {
+            self.learn(record);
+        }
         self.on_set(from, &hello.membership);
         self.want_heads(&from);
     }
@@ -118,6 +120,8 @@ impl Mesh {
             let request = wire::HeadsRequest {
                 digest,
                 feed,
+                directory: self.directory_digest().0.to_vec(),
+                directory_after: self.directory_after.map_or_else(Vec::new, |s| s.0.to_vec()),
                 membership: self.membership.digest().0.to_vec(),
             };
             self.call(site, Call::Heads, wire::request::What::Heads(request));
@@ -347,14 +351,7 @@ impl Mesh {
                 self.on_tail(from, circle, tail.feed_seq);
             }
         }
-        for member in heads.address.into_iter().take(1024) {
-            if let Some(site) = SiteId::from_slice(&member.site)
-                && self.membership.member(&site).is_some()
-                && self.peers.get(&site).is_none_or(Peer::is_lost)
-            {
-                self.learn(site, member.address);
-            }
-        }
+        self.on_directory(heads.address);
     }
 
     /// An issuer says how far a feed goes that we may read: also of one that we did not know, because the box that
@@ -501,14 +498,18 @@ impl Mesh {
             return Verdict::Ignore;
         }
         if bytes.len() > limits::PUBLICATION_BYTES_MAX + 16 {
+            self.misbehaved(from, "gossiped more bytes than a message may have");
             return Verdict::Reject;
         }
         let Ok(wire::Gossip { what }) = wire::Gossip::decode(bytes) else {
+            self.misbehaved(from, "gossiped what is no message");
             return Verdict::Reject;
         };
-        let Some(wire::gossip::What::Publication(message)) = what else {
+        let message = match what {
+            Some(wire::gossip::What::Publication(message)) => message,
+            Some(wire::gossip::What::Address(record)) => return self.judge_record(record),
             // Of a newer version.
-            return Verdict::Ignore;
+            None => return Verdict::Ignore,
         };
         let encoded = message.encode_to_vec();
         if bytes != wrap(encoded.clone()) {
@@ -612,13 +613,6 @@ impl Mesh {
         {
             log.contradicted = true;
         }
-    }
-}
-
-impl Peer {
-    /// Not reachable where we know it to be: others may know better.
-    fn is_lost(&self) -> bool {
-        self.addresses.is_empty() || (!self.connected && self.backoff > 0)
     }
 }
 

@@ -36,7 +36,11 @@ impl Mesh {
                         self.acknowledge(from, circle, ack.feed_seq);
                     }
                 }
-                Some(Ask::Heads { digest })
+                Some(Ask::Heads {
+                    digest,
+                    directory: Digest::from_slice(&heads.directory),
+                    directory_after: SiteId::from_slice(&heads.directory_after),
+                })
             }
             Some(wire::request::What::Publications(ask)) => {
                 SiteId::from_slice(&ask.site).map(|site| Ask::Publications {
@@ -75,6 +79,8 @@ impl Mesh {
         };
         let peer = self.peers.entry(from).or_default();
         if peer.serving >= SERVES_PER_PEER {
+            // An honest node has fewer open, also when it has just reconnected.
+            self.misbehaved(from, "makes more calls at once than an honest node does");
             self.refuse(token, "busy", "too many calls at once");
             return;
         }

@@ -15,6 +15,7 @@ use crate::{
     id::ObjectId,
     keys::{OperatingKeys, RootKey, sign_manifest},
     kinds::Kind,
+    limits,
     membership::{Act, Role},
     publication::Publication,
     record::View,
@@ -81,7 +82,7 @@ impl Pair {
             heads: Vec::new(),
             feeds: Vec::new(),
             addresses: Vec::new(),
-            own_addresses: Vec::new(),
+            own_record: None,
         };
         Self {
             mesh: Mesh::new(setup, 1_000),
@@ -103,12 +104,17 @@ impl Pair {
         pair
     }
 
+    fn b_record(&self, seq: u64, address: &str) -> wire::AddressRecord {
+        let addresses = [address.to_owned()];
+        crate::directory::sign(&self.b_keys, &self.id, &self.b, seq, addresses)
+    }
+
     fn hello(&self, boot_id: u64) -> response::What {
         response::What::Hello(wire::Hello {
             mesh: self.id.0.to_vec(),
             version: limits::PROTOCOL_VERSION,
             boot_id,
-            address: vec!["/b".into()],
+            address: Some(self.b_record(boot_id, "/b")),
             membership: self.mesh.membership.digest().0.to_vec(),
             ..wire::Hello::default()
         })
@@ -504,6 +510,7 @@ fn heads_that_differ_for_good_are_not_exchanged_for_ever() {
                 digest: vec![digest; 32],
                 feed: Vec::new(),
                 membership: pair.mesh.membership.digest().0.to_vec(),
+                ..wire::HeadsRequest::default()
             })),
         };
         pair.input(Input::Request {
@@ -552,7 +559,7 @@ fn gossip_is_judged_by_what_an_honest_node_can_send() {
     let message = |publication: &Publication| wrap(publication.bytes().to_vec());
     let good = message(&all[0]);
     let mut second_form = good.clone();
-    second_form.extend([0x12, 0]);
+    second_form.extend([0x1a, 0]);
     let mut forged = wire::Publication::decode(all[1].bytes()).unwrap();
     forged.leaf_hash[0][0] ^= 1;
     let forged = wrap(forged.encode_to_vec());
@@ -599,6 +606,59 @@ fn gossip_is_judged_by_what_an_honest_node_can_send() {
         ..Progress::default()
     }));
     assert_eq!(pair.gossip(good), Verdict::Ignore, "known");
+}
+
+#[test]
+fn an_address_counts_if_it_is_signed_and_newer_and_is_passed_on_then() {
+    let mut pair = Pair::met();
+    let gossip = |record: wire::AddressRecord| {
+        let what = Some(wire::gossip::What::Address(record));
+        wire::Gossip { what }.encode_to_vec()
+    };
+    let newer = pair.b_record(5, "/moved");
+    let mut forged = newer.clone();
+    forged.address = vec!["/elsewhere".into()];
+    assert_eq!(pair.gossip(gossip(forged)), Verdict::Ignore, "not signed");
+    assert_eq!(
+        pair.gossip(gossip(pair.b_record(1, "/b"))),
+        Verdict::Ignore,
+        "known"
+    );
+    pair.now += 1_000;
+    assert_eq!(pair.gossip(gossip(newer)), Verdict::Accept);
+    assert_eq!(
+        pair.gossip(gossip(pair.b_record(6, "/again"))),
+        Verdict::Ignore,
+        "too soon"
+    );
+    pair.now += 1_000;
+    assert_eq!(
+        pair.gossip(gossip(pair.b_record(4, "/b"))),
+        Verdict::Ignore,
+        "old"
+    );
+    // It is dialled where it is now.
+    pair.input(Input::Disconnected { site: pair.b });
+    pair.pass(1_000);
+    let dialled = pair.outputs().into_iter().find_map(|output| match output {
+        Output::Dial { addresses, .. } => Some(addresses),
+        _ => None,
+    });
+    assert_eq!(dialled, Some(vec!["/moved".to_owned()]));
+}
+
+#[test]
+fn own_addresses_are_told_when_they_change() {
+    let mut pair = Pair::met();
+    let own = crate::directory::sign(&pair.b_keys, &pair.id, &pair.b, 3, ["/own".to_owned()]);
+    pair.input(Input::own_addresses(own.clone()));
+    let outputs = pair.outputs();
+    assert!(
+        matches!(&outputs[..], [Output::Learned { record }, Output::Publish(_)] if *record == own),
+        "{outputs:?}"
+    );
+    pair.input(Input::own_addresses(own));
+    assert!(pair.outputs().is_empty(), "once");
 }
 
 #[test]

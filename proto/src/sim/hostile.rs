@@ -87,7 +87,11 @@ impl Sim {
         let site = self.sites[which / 8 % 2].who.site;
         let position = (which / 16 % 4) as u64;
         let ask = match which % 4 {
-            0 => Ask::Heads { digest: None },
+            0 => Ask::Heads {
+                digest: None,
+                directory: None,
+                directory_after: None,
+            },
             1 => Ask::Publications {
                 site,
                 from: position,

@@ -8,9 +8,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use prost::Message as _;
 use rand_core::Rng as _;
 
-use super::Sim;
+use super::{Sim, site::Site};
 use crate::{
-    id::{CircleId, MeshId, SiteId},
+    id::{CircleId, Digest, MeshId, SiteId},
     kinds::Kind,
     membership::{Act, Role},
     mesh::issue::Author,
@@ -34,19 +34,25 @@ pub enum Malice {
     Withhold,
     /// Claims heads, positions, leaves, members and addresses that do not exist, and a new start with every hello.
     Lie,
+    /// Signs two histories, and tells each to one half of its neighbours.
+    Equivocate,
+    /// Calls and gossips as fast as it can.
+    Flood,
     /// Sends what somebody else writes, and else is honest.
     Script,
 }
 
 impl Malice {
     /// All that act by themselves.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Flip,
         Self::Replay,
         Self::Forge,
         Self::Garbage,
         Self::Withhold,
         Self::Lie,
+        Self::Equivocate,
+        Self::Flood,
     ];
 }
 
@@ -95,7 +101,10 @@ impl Sim {
                         .insert(0, self.false_admission(n).encode().into_bytes());
                 }
             }
-            Some(Malice::Flip | Malice::Replay | Malice::Script) | None => {}
+            Some(
+                Malice::Flip | Malice::Replay | Malice::Equivocate | Malice::Flood | Malice::Script,
+            )
+            | None => {}
         }
         Some(response.encode_to_vec())
     }
@@ -151,6 +160,7 @@ impl Sim {
                     feed_seq: u64::MAX,
                 });
                 for member in &mut heads.address {
+                    member.seq = member.seq.saturating_add(1);
                     member.address = vec!["/sim/0".into(), format!("/{victim}")];
                 }
             }
@@ -185,14 +195,84 @@ impl Sim {
                 chance => {
                     let (mesh, victim) = match chance % 2 {
                         0 => (MeshId([0x66; 32]), n),
-                        _ => (self.mesh, (n + 1 + chance as usize) % self.sites.len()),
+                        _ => (self.mesh, self.another(n, chance)),
                     };
                     let bytes = self.forged(n, mesh, victim);
                     self.shout(n, &bytes);
                 }
             },
+            Some(Malice::Equivocate) => self.equivocate(n),
+            Some(Malice::Flood) => self.flood(n),
             _ => {}
         }
+    }
+
+    /// The next leaf of its log, twice: one that it keeps and tells everybody, and one for every second neighbour.
+    fn equivocate(&mut self, n: usize) {
+        let circles = BTreeMap::from([(CircleId::MESH_WIDE, ["name".to_owned()].into())]);
+        let [kept, other] = ["a machine", "another machine"].map(|name| {
+            let fields = [("name".to_owned(), name.into())];
+            self.item(Kind::Resource, fields.into(), circles.clone())
+        });
+        let (mesh, unix) = (self.mesh, self.unix(n));
+        let Site { who, store, .. } = &self.sites[n];
+        let author = Author {
+            mesh,
+            site: who.site,
+            keys: &who.keys,
+            manifest: &who.manifest,
+        };
+        let (head, mut tails) = (store.heads.get(&who.site), store.tails.clone());
+        let issuance = author
+            .issue(
+                head,
+                &mut tails,
+                &BTreeMap::new(),
+                vec![other],
+                unix,
+                &mut self.rng,
+            )
+            .expect("a plain record can be signed");
+        for signed in &issuance.records {
+            let core = Digest::of(signed.archive.core().as_bytes());
+            self.truth.also_signed(n, signed.seq, core);
+        }
+        for publication in &issuance.publications {
+            let Ok(message) = wire::Publication::decode(publication.bytes()) else {
+                continue;
+            };
+            let gossip = wire::Gossip {
+                what: Some(wire::gossip::What::Publication(message)),
+            };
+            let bytes = Arc::new(gossip.encode_to_vec());
+            for to in self.subscribed(n).into_iter().step_by(2) {
+                self.whisper(n, to, &bytes);
+            }
+        }
+        self.issue(n, vec![kept]);
+    }
+
+    /// More calls than anybody answers, and noise.
+    fn flood(&mut self, n: usize) {
+        for to in self.subscribed(n) {
+            let site = self.sites[to].who.site;
+            for _ in 0..FLOOD {
+                let request = wire::Request {
+                    what: Some(wire::request::What::Heads(wire::HeadsRequest::default())),
+                };
+                let id = self.rng.next_u64() | 1 << 63;
+                self.call(n, &site, id, &request);
+                let mut noise = vec![0; 1_024];
+                self.rng.fill_bytes(&mut noise);
+                self.whisper(n, to, &Arc::new(noise));
+            }
+        }
+    }
+
+    /// A site that is not `n`.
+    fn another(&self, n: usize, chance: u64) -> usize {
+        let sites = self.sites.len();
+        (n + 1 + chance as usize % (sites - 1)) % sites
     }
 
     /// To all neighbours, as the source of a message does.
@@ -294,3 +374,6 @@ fn withhold(response: &mut wire::Response) {
         _ => {}
     }
 }
+
+/// Calls and messages of a flood, for each neighbour and time.
+const FLOOD: usize = 40;

@@ -12,6 +12,7 @@ use super::{
     truth::Place,
 };
 use crate::{
+    directory,
     id::{Digest, ObjectId, SiteId},
     limits,
     mesh::{Ask, Input, Mesh, Output, Setup, Verdict, follow::Incoming, issue::Item},
@@ -71,6 +72,16 @@ pub(super) enum Message {
     Request(u64, Vec<u8>),
     Response(u64, Vec<u8>),
 }
+impl Message {
+    fn bytes(&self) -> u64 {
+        let bytes = match self {
+            Self::Subscribe => 0,
+            Self::Gossip(bytes) => bytes.len(),
+            Self::Request(_, bytes) | Self::Response(_, bytes) => bytes.len(),
+        };
+        bytes as u64
+    }
+}
 
 /// A dead or cut connection is noticed after this.
 const SILENCE_MS: (u64, u64) = (10_000, 30_000);
@@ -98,6 +109,11 @@ impl Sim {
         let site = &mut self.sites[n];
         site.boots += 1;
         let boot = site.boots;
+        let addresses = [address_of(n)];
+        let own_record = directory::sign(&site.who.keys, &mesh, &site.who.site, boot, addresses);
+        site.store
+            .addresses
+            .insert(site.who.site, own_record.clone());
         let heads = site.store.heads.iter();
         let feeds = site.store.positions.iter();
         let setup = Setup {
@@ -113,8 +129,8 @@ impl Sim {
             feeds: feeds
                 .map(|((issuer, circle), position)| (*issuer, *circle, *position))
                 .collect(),
-            addresses: site.store.addresses.clone().into_iter().collect(),
-            own_addresses: vec![address_of(n)],
+            addresses: site.store.addresses.values().cloned().collect(),
+            own_record: Some(own_record),
         };
         let told = Arc::clone(&site.store.membership);
         site.process = Some(Process::new(boot, Mesh::new(setup, now), told));
@@ -283,8 +299,10 @@ impl Sim {
                 let held = acknowledged.entry((circle, reader)).or_default();
                 *held = (*held).max(feed_seq);
             }
-            Output::Learned { site, addresses } => {
-                self.sites[n].store.addresses.insert(site, addresses);
+            Output::Learned { record } => {
+                if let Ok(site) = directory::site_of(&record) {
+                    self.sites[n].store.addresses.insert(site, record);
+                }
             }
             Output::Misbehaved { site, what } => {
                 if let Some(who) = self.index(&site) {
@@ -447,6 +465,7 @@ impl Sim {
 
     pub(super) fn send(&mut self, from: usize, to: usize, connection: u64, message: Message) {
         self.watch(from, to);
+        self.sites[from].sent.bytes += message.bytes();
         let wait = self.between(self.faults.latency_ms);
         self.later(
             wait,
@@ -477,20 +496,31 @@ impl Sim {
             return true;
         };
         process.heard.insert(Digest::of(bytes), now);
-        let neighbours: Vec<usize> = process.subscribed.iter().copied().collect();
+        let neighbours = self.subscribed(n);
         for to in neighbours.iter().copied().filter(|to| Some(*to) != source) {
-            self.sites[n].sent.gossip += 1;
-            if let Some(connection) = self.connection(n, to)
-                && !self.lost(self.faults.gossip_lost)
-            {
-                let bytes = self.tampered(n, bytes);
-                self.send(n, to, connection, Message::Gossip(bytes));
-            }
+            self.whisper(n, to, bytes);
         }
         !neighbours.is_empty()
     }
 
-    fn call(&mut self, n: usize, to: &SiteId, id: u64, request: &wire::Request) {
+    /// Neighbours whose subscription it has.
+    pub(super) fn subscribed(&self, n: usize) -> Vec<usize> {
+        let process = self.sites[n].process.as_ref();
+        process.map_or_else(Vec::new, |p| p.subscribed.iter().copied().collect())
+    }
+
+    /// A gossip message to one neighbour.
+    pub(super) fn whisper(&mut self, n: usize, to: usize, bytes: &Arc<Vec<u8>>) {
+        self.sites[n].sent.gossip += 1;
+        if let Some(connection) = self.connection(n, to)
+            && !self.lost(self.faults.gossip_lost)
+        {
+            let bytes = self.tampered(n, bytes);
+            self.send(n, to, connection, Message::Gossip(bytes));
+        }
+    }
+
+    pub(super) fn call(&mut self, n: usize, to: &SiteId, id: u64, request: &wire::Request) {
         self.sites[n].sent.calls += 1;
         let (Some(to), Some(boot)) = (self.index(to), self.boot_of(n)) else {
             return;

@@ -25,6 +25,8 @@ pub struct Sent {
     pub gossip: u64,
     /// Dials.
     pub dials: u64,
+    /// Bytes of calls, answers and gossip, without what lower layers add.
+    pub bytes: u64,
 }
 
 impl Sent {

@@ -14,6 +14,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     circle::{self, Audience, Circle, EpochKey},
+    directory,
     id::{CircleId, Digest, MeshId, ObjectId, SiteId},
     keys::{KeyHistory, OperatingKeys, RootKey, pairwise_circle, sign_manifest},
     kinds::Kind,
@@ -97,7 +98,7 @@ pub(super) struct Store {
     pub(super) current: BTreeMap<(SiteId, Kind, ObjectId), u64>,
     pub(super) positions: BTreeMap<(SiteId, CircleId), u64>,
     epoch_keys: BTreeMap<(SiteId, CircleId, u64), EpochKey>,
-    pub(super) addresses: BTreeMap<SiteId, Vec<String>>,
+    pub(super) addresses: BTreeMap<SiteId, wire::AddressRecord>,
     /// (circle, reader) -> position that the reader acknowledged.
     pub(super) acknowledged: BTreeMap<(CircleId, SiteId), u64>,
     pub(super) refused: Vec<Refused>,
@@ -318,7 +319,11 @@ impl Store {
     pub(super) fn serve(&self, to: &SiteId, ask: &Ask) -> wire::Response {
         use wire::response::What;
         let what = match ask {
-            Ask::Heads { digest } => What::Heads(self.heads_for(to, *digest)),
+            Ask::Heads {
+                digest,
+                directory_after,
+                ..
+            } => What::Heads(self.heads_for(to, *digest, directory_after.as_ref())),
             Ask::Publications { site, from } => {
                 What::Publications(self.publications_from(site, *from))
             }
@@ -361,7 +366,12 @@ impl Store {
         )
     }
 
-    fn heads_for(&self, to: &SiteId, theirs: Option<Digest>) -> wire::HeadsResponse {
+    fn heads_for(
+        &self,
+        to: &SiteId,
+        theirs: Option<Digest>,
+        directory_after: Option<&SiteId>,
+    ) -> wire::HeadsResponse {
         let digest = self.digest();
         let head = match theirs == Some(digest) {
             true => Vec::new(),
@@ -389,14 +399,14 @@ impl Store {
                     feed_seq: *tail,
                 })
                 .collect(),
-            address: self
-                .addresses
-                .iter()
-                .map(|(site, address)| wire::MemberAddress {
-                    site: site.0.to_vec(),
-                    address: address.clone(),
-                })
-                .collect(),
+            address: directory::page(
+                self.addresses
+                    .values()
+                    .filter(|r| !r.signature.is_empty())
+                    .cloned()
+                    .collect(),
+                directory_after,
+            ),
             membership: self.membership.digest().0.to_vec(),
         }
     }

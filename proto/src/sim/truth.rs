@@ -43,8 +43,8 @@ struct Told {
 #[derive(Debug, Default)]
 pub(super) struct Truth {
     told: Vec<Told>,
-    /// Digest of the core at each leaf that a site signed.
-    cores: BTreeMap<(usize, u64), Digest>,
+    /// Digests of the cores that a site signed at each leaf: several if it contradicts itself.
+    cores: BTreeMap<(usize, u64), BTreeSet<Digest>>,
     /// Readers of a circle, with the last position that is for them if they were shut out.
     readers: BTreeMap<(usize, CircleId), BTreeMap<usize, Option<u64>>>,
     pub(super) members: BTreeSet<usize>,
@@ -94,8 +94,12 @@ impl Truth {
     }
 
     pub(super) fn signed(&mut self, issuer: usize, record: &Verified) {
-        let seq = record.claims().seq;
-        self.cores.insert((issuer, seq), record.core_digest());
+        self.also_signed(issuer, record.claims().seq, record.core_digest());
+    }
+
+    /// It signed another core at a leaf that it has used.
+    pub(super) fn also_signed(&mut self, issuer: usize, seq: u64, core: Digest) {
+        self.cores.entry((issuer, seq)).or_default().insert(core);
     }
 
     pub(super) fn admits(&mut self, issuer: usize, circle: CircleId, reader: usize) {
@@ -209,7 +213,7 @@ impl Sim {
                 let signed = issuer.and_then(|issuer| self.truth.cores.get(&(issuer, *seq)));
                 for view in views
                     .iter()
-                    .filter(|view| Some(&view.core_digest()) != signed)
+                    .filter(|view| !signed.is_some_and(|all| all.contains(&view.core_digest())))
                 {
                     let _ = writeln!(
                         wrong,

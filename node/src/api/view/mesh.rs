@@ -47,13 +47,43 @@ pub struct Status {
     pub pending: u64,
     /// Invites that can still be used.
     pub open_invites: u64,
-    /// Connections refused since start.
+    /// Connections and requests to join that were refused since start.
     pub refused_connections: u64,
+    /// The last of them, newest last.
+    pub refused: Vec<RefusedConnection>,
+    /// How others reach this node.
+    pub reach: Reachable,
     /// Partners by name.
     pub partners: Vec<Partner>,
 }
 impl Shape for Status {
     const SCHEMA: &'static str = "fmesh.status.v1";
+}
+
+/// A connection or a request to join that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedConnection {
+    /// When.
+    pub at: Timestamp,
+    /// libp2p PeerId, if it got so far as to prove one.
+    pub peer_id: Option<String>,
+    /// From where.
+    pub address: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// How others reach this node, as far as that is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reachable {
+    /// Addresses at which a partner dialled back.
+    pub confirmed: Vec<String>,
+    /// Addresses at which partners see this node and cannot dial back.
+    pub refuted: Vec<String>,
+    /// Addresses through members that relay.
+    pub relayed: Vec<String>,
+    /// This node relays for members.
+    pub relaying: bool,
 }
 
 /// Something the operator should see.
@@ -145,6 +175,10 @@ pub struct Partner {
     pub refused_records: u64,
     /// Reason of the newest refusal.
     pub refused_reason: Option<String>,
+    /// How often it misbehaved since this node started: sent what no honest node sends.
+    pub misbehaved: u64,
+    /// How, the last time.
+    pub misbehaved_how: Option<String>,
 }
 impl Shape for Partner {
     const SCHEMA: &'static str = "fmesh.partner.v1";

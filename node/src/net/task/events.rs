@@ -2,6 +2,7 @@
 
 use libp2p::{
     Multiaddr, PeerId,
+    core::ConnectedPoint,
     multiaddr::Protocol,
     ping,
     swarm::{ConnectionId, DialError, ListenError, SwarmEvent},
@@ -15,7 +16,7 @@ use super::{
         gate::Place,
         peer_key,
         peers::Connection,
-        reasons::{dial_error, innermost},
+        reasons::{dial_error, innermost, probe_failure},
         settings,
     },
     Task,
@@ -23,20 +24,36 @@ use super::{
 
 impl Task {
     pub(in super::super) fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        let Some(event) = self.on_address_event(event) else {
+            return;
+        };
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Members(event)) => match event {
                 MembersEvent::Gossip(event) => self.on_gossip(event),
                 MembersEvent::Sync(event) => self.on_sync(event),
                 MembersEvent::Ping(event) => self.on_ping(event),
+                MembersEvent::Identify(event) => self.on_identify(event),
+                MembersEvent::Relay(event) => self.on_relay(event),
+                MembersEvent::Circuits(event) => tracing::debug!(?event, "circuit"),
+                MembersEvent::Punch(event) => tracing::debug!(?event, "hole punching"),
+                MembersEvent::Probe(event) => self.on_autonat(event),
+                MembersEvent::DialBack(event) => self.on_dialled_back(&event),
             },
             SwarmEvent::Behaviour(BehaviourEvent::Join(event)) => self.on_join_event(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Neighbours(event)) => self.on_mdns(event),
             SwarmEvent::ConnectionEstablished {
                 peer_id,
                 connection_id,
                 endpoint,
                 ..
             } => {
-                let mut address = endpoint.get_remote_address().clone();
+                let mut address = match &endpoint {
+                    // Of a circuit that comes in, the far end says no more than its PeerId: the way to it is the relay.
+                    ConnectedPoint::Listener { local_addr, .. } if endpoint.is_relayed() => {
+                        local_addr.clone()
+                    }
+                    _ => endpoint.get_remote_address().clone(),
+                };
                 if let Some(Protocol::P2p(_)) = address.iter().last() {
                     address.pop();
                 }
@@ -67,12 +84,6 @@ impl Task {
                 error,
                 ..
             } => self.on_incoming_error(peer_id, &send_back_addr, &error),
-            SwarmEvent::NewListenAddr { address, .. } => self.emit(NetEvent::Listening {
-                address: address.to_string(),
-            }),
-            SwarmEvent::ListenerClosed {
-                addresses, reason, ..
-            } => tracing::warn!(?addresses, ?reason, "a listener has closed"),
             SwarmEvent::ListenerError { error, .. } => {
                 tracing::warn!(%error, "a listener has a problem");
             }
@@ -87,8 +98,14 @@ impl Task {
         address: Multiaddr,
         outbound: bool,
     ) {
+        // A connection that stays is of use, whoever asked for it; one beside others was for the answer alone.
+        if self.end_probe(id, None) && self.peers.is_reachable(&peer) {
+            self.gate().sever(id);
+            self.swarm.close_connection(id);
+            return;
+        }
         let dial = match self.dials.get(&peer) {
-            Some(dial) if dial.id == id => self.dials.remove(&peer),
+            Some(dial) if dial.ids.contains(&id) => self.dials.remove(&peer),
             _ => None,
         };
         let Some(place) = self.gate().place(id) else {
@@ -105,7 +122,11 @@ impl Task {
             asked_to_join: false,
             close_at: None,
         };
+        let reached = !outbound && place == Place::Member && !connection.is_relayed();
         self.peers.insert(peer, id, connection);
+        if reached && self.reaching.reached() {
+            self.on_reach_changed();
+        }
         if let Some(request) = join {
             self.send_join(peer, request);
         }
@@ -115,14 +136,40 @@ impl Task {
     }
 
     pub(super) fn on_dial_error(&mut self, peer: PeerId, id: ConnectionId, error: &DialError) {
-        let dial = match self.dials.get(&peer) {
-            Some(dial) if dial.id == id => self.dials.remove(&peer),
-            _ => None,
-        };
-        let Some(dial) = dial else {
+        if self.end_probe(id, Some(probe_failure(error))) {
+            return;
+        }
+        let Some(dial) = self.dials.get_mut(&peer) else {
             return;
         };
-        let reason = dial_error(error);
+        let before = dial.ids.len();
+        dial.ids.retain(|other| *other != id);
+        if dial.ids.len() == before {
+            return; // of somebody else: a dial back, a hole punched
+        }
+        let mut reason = dial_error(error);
+        if !dial.relayed.is_empty() {
+            let relayed = std::mem::take(&mut dial.relayed);
+            match self.dial_addresses(peer, relayed) {
+                Ok(id) => {
+                    if let Some(dial) = self.dials.get_mut(&peer) {
+                        dial.ids.push(id);
+                    }
+                    return;
+                }
+                Err(error) => reason = format!("{reason}; through relays: {error}"),
+            }
+        }
+        if self
+            .dials
+            .get(&peer)
+            .is_some_and(|dial| !dial.ids.is_empty())
+        {
+            return; // the other way may still lead there
+        }
+        let Some(dial) = self.dials.remove(&peer) else {
+            return;
+        };
         if dial.join.is_some() {
             self.on_join_answer(&peer, Err(reason.clone()));
         }

@@ -80,6 +80,10 @@ impl Task {
                     request, channel, ..
                 } => {
                     self.prove(&peer, Some(connection_id));
+                    if request.what.is_none() {
+                        // Dropping the channel ends the call without an answer.
+                        return self.blame(&peer, "sent a call that is none");
+                    }
                     if let Some(from) = peer_key(&peer) {
                         self.emit(NetEvent::Request {
                             from,

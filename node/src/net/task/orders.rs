@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::{
     super::{
         Gate, GossipToken, NetCommand, NetEvent, Verdict, gate::Place, peer_id_of,
-        reasons::dial_error, settings,
+        reach::is_relayed, reasons::dial_error, settings,
     },
     Dial, Task,
 };
@@ -57,6 +57,11 @@ impl Task {
                     tracing::debug!("an answer to a join came too late: the call has ended");
                 }
             }
+            NetCommand::Probe {
+                peer,
+                address,
+                answer,
+            } => self.on_probe(peer, &address, answer),
             NetCommand::Shutdown(_) => unreachable!("the loop takes it"),
         }
     }
@@ -141,13 +146,14 @@ impl Task {
             return;
         }
         match self.dial(peer, addresses) {
-            Ok(id) => {
-                let dial = Dial {
-                    id,
-                    member: true,
-                    join: None,
-                };
-                self.dials.insert(peer, dial);
+            Ok(dial) => {
+                self.dials.insert(
+                    peer,
+                    Dial {
+                        member: true,
+                        ..dial
+                    },
+                );
             }
             Err(reason) => self.emit_dial_failed(&peer, reason),
         }
@@ -181,13 +187,9 @@ impl Task {
             return;
         }
         match self.dial(peer, addresses) {
-            Ok(id) => {
-                let dial = Dial {
-                    id,
-                    member: false,
-                    join: Some(request),
-                };
-                self.dials.insert(peer, dial);
+            Ok(dial) => {
+                let join = Some(request);
+                self.dials.insert(peer, Dial { join, ..dial });
             }
             Err(reason) => self.on_join_answer(&peer, Err(reason)),
         }
@@ -198,11 +200,8 @@ impl Task {
         self.joins.insert(peer, id);
     }
 
-    pub(super) fn dial(
-        &mut self,
-        peer: PeerId,
-        addresses: &[String],
-    ) -> Result<ConnectionId, String> {
+    /// Dials the direct addresses at once; those through relays soon after, or at once if there are no others.
+    pub(super) fn dial(&mut self, peer: PeerId, addresses: &[String]) -> Result<Dial, String> {
         let mut parsed: Vec<Multiaddr> = Vec::with_capacity(addresses.len());
         for text in addresses {
             match text.parse() {
@@ -213,11 +212,35 @@ impl Task {
         if parsed.is_empty() {
             return Err("no address of it is known".to_owned());
         }
+        let me = *self.swarm.local_peer_id();
+        let ours = |address: &Multiaddr| address.iter().any(|part| part == Protocol::P2p(me));
+        // Through ourselves leads no way.
+        parsed.retain(|address| !is_relayed(address) || !ours(address));
+        let (relayed, direct): (Vec<_>, Vec<_>) = parsed.into_iter().partition(is_relayed);
+        let (first, relayed) = match direct.is_empty() {
+            true => (relayed, Vec::new()),
+            false => (direct, relayed),
+        };
+        let id = self.dial_addresses(peer, first)?;
+        Ok(Dial {
+            ids: vec![id],
+            relayed,
+            relayed_at: Instant::now() + settings::RELAYED_DIAL_AFTER,
+            member: false,
+            join: None,
+        })
+    }
+
+    pub(super) fn dial_addresses(
+        &mut self,
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+    ) -> Result<ConnectionId, String> {
         let tcp = |address: &Multiaddr| address.iter().any(|part| matches!(part, Protocol::Tcp(_)));
-        let reuse = !parsed.iter().any(tcp);
+        let reuse = !addresses.iter().any(tcp);
         let options = DialOpts::peer_id(peer)
             .condition(PeerCondition::Always)
-            .addresses(parsed);
+            .addresses(addresses);
         let options = if reuse {
             options.build()
         } else {
@@ -228,6 +251,26 @@ impl Task {
         match self.swarm.dial(options) {
             Ok(()) => Ok(id),
             Err(error) => Err(dial_error(&error)),
+        }
+    }
+
+    /// Dials that got no answer from any direct address so far.
+    pub(super) fn dial_through_relays(&mut self, now: Instant) {
+        let mut due = Vec::new();
+        for (peer, dial) in &mut self.dials {
+            if dial.relayed_at <= now && !dial.relayed.is_empty() {
+                due.push((*peer, std::mem::take(&mut dial.relayed)));
+            }
+        }
+        for (peer, addresses) in due {
+            match self.dial_addresses(peer, addresses) {
+                Ok(id) => {
+                    if let Some(dial) = self.dials.get_mut(&peer) {
+                        dial.ids.push(id);
+                    }
+                }
+                Err(error) => tracing::debug!(%peer, %error, "cannot dial through a relay"),
+            }
         }
     }
 

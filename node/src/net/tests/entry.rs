@@ -21,7 +21,7 @@ async fn a_stranger_is_refused_while_no_invite_is_open() {
 }
 
 /// The members' protocols without our gate: what a stranger with its own program would run.
-fn raw_swarm(seed: u8) -> Swarm<Members> {
+pub(super) fn raw_swarm(seed: u8) -> Swarm<Members> {
     let keypair = Keypair::ed25519_from_bytes(secret(seed)).expect("32 bytes");
     SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
@@ -31,7 +31,11 @@ fn raw_swarm(seed: u8) -> Swarm<Members> {
             yamux::Config::default,
         )
         .expect("noise")
-        .with_behaviour(|_| Members::new().expect("valid settings"))
+        .with_relay_client(noise::Config::new, yamux::Config::default)
+        .expect("noise")
+        .with_behaviour(|keypair, circuits| {
+            Members::new(keypair, circuits).expect("valid settings")
+        })
         .expect("no error")
         .with_swarm_config(|config| config.with_idle_connection_timeout(PATIENCE))
         .build()
@@ -81,7 +85,7 @@ async fn a_stranger_reaches_neither_sync_nor_gossip_while_an_invite_is_open() {
     .expect("both are refused");
     while let Ok(event) = a.events.try_recv() {
         assert!(
-            matches!(event, NetEvent::Listening { .. }),
+            matches!(event, NetEvent::Reach(_)),
             "nothing of a stranger comes through: {event:?}"
         );
     }

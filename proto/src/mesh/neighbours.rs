@@ -1,0 +1,253 @@
+//! Whom to be connected with, and where they are (PROTOCOL section 8.2).
+//!
+//! A small mesh is a full one. In a large one each node keeps a few neighbours: it dials at random while it has too few and lets
+//! go of some when it has too many, so that gossip reaches all over a random graph. Whoever has something for us that only it can
+//! give (its feeds), or is to be visited in this round, is dialled besides, as an *errand*.
+//!
+//! Addresses come from the signed directory ([`crate::directory`]); before a member's first record, from a ticket.
+
+use super::{Chance, Input, Mesh, Output, Peer};
+use crate::{
+    directory,
+    id::{CircleId, Digest, SiteId},
+    wire::{self, AddressRecord},
+};
+
+/// Up to so many members, this one included, everybody is connected with everybody.
+pub const FULL_MESH_MAX: usize = 32;
+/// Neighbours in a larger mesh: below the first more are dialled, above the second some are let go.
+pub const NEIGHBOURS: (usize, usize) = (8, 12);
+/// Errands at once, on top of neighbours.
+const ERRANDS_MAX: usize = 8;
+/// How long a visit may take.
+const VISIT_MS: u64 = 20_000;
+/// A connection is let go after this time at the earliest: heads and feeds have been compared.
+const SETTLED_MS: u64 = 10_000;
+/// A neighbour that was let go is not dialled again before.
+const REST_MS: u64 = 60_000;
+/// Directory records of one site are passed on in gossip at most this often.
+const RECORD_MS: u64 = 1_000;
+
+impl Mesh {
+    /// A signed record, from wherever: taken in if it is newer than what we hold. `true` if it was.
+    pub(super) fn learn(&mut self, record: AddressRecord) -> bool {
+        let Ok(site) = directory::site_of(&record) else {
+            return false;
+        };
+        let Some(member) = self.membership.member(&site).filter(|_| site != self.me) else {
+            return false;
+        };
+        let newer = |peer: &Peer| record.seq > peer.record.as_ref().map_or(0, |held| held.seq);
+        if !self.peers.get(&site).is_none_or(newer) {
+            return false;
+        }
+        // A key that is about to be rotated in may have signed it: no blame, and it comes again.
+        if directory::verify(&record, &self.mesh, &member.transport()).is_err() {
+            return false;
+        }
+        let peer = self.peers.entry(site).or_default();
+        peer.recorded_at = self.now;
+        if !peer.connected && peer.addresses != record.address {
+            peer.backoff = 0;
+            peer.dial_at = self.now;
+        }
+        peer.addresses.clone_from(&record.address);
+        peer.record = Some(record.clone());
+        self.out.push_back(Output::Learned { record });
+        true
+    }
+
+    /// Gossip about an address.
+    pub(super) fn judge_record(&mut self, record: AddressRecord) -> super::Verdict {
+        let hasty = SiteId::from_slice(&record.site)
+            .and_then(|site| self.peers.get(&site))
+            .is_some_and(|peer| peer.record.is_some() && self.now < peer.recorded_at + RECORD_MS);
+        match !hasty && self.learn(record) {
+            true => super::Verdict::Accept,
+            false => super::Verdict::Ignore,
+        }
+    }
+
+    /// Own addresses changed: everybody is told.
+    pub(super) fn on_own_addresses(&mut self, record: AddressRecord) {
+        if self.own_record.as_ref() == Some(&record) {
+            return;
+        }
+        let gossip = wire::Gossip {
+            what: Some(wire::gossip::What::Address(record.clone())),
+        };
+        self.own_record = Some(record.clone());
+        self.out.push_back(Output::Learned { record });
+        self.say(prost::Message::encode_to_vec(&gossip));
+    }
+
+    /// Digest of the signed directory as we hold it.
+    pub(super) fn directory_digest(&self) -> Digest {
+        let own = self.own_record.as_ref().map(|record| (self.me, record.seq));
+        let members = self
+            .peers
+            .iter()
+            .filter(|(site, _)| self.membership.member(site).is_some());
+        let mut records: Vec<(SiteId, u64)> = members
+            .filter_map(|(site, peer)| Some((*site, peer.record.as_ref()?.seq)))
+            .chain(own)
+            .collect();
+        records.sort_unstable();
+        directory::digest(records.into_iter())
+    }
+
+    /// A page of somebody's directory.
+    pub(super) fn on_directory(&mut self, records: Vec<AddressRecord>) {
+        for record in records.into_iter().take(directory::DIRECTORY_PAGE_RECORDS) {
+            self.directory_after = SiteId::from_slice(&record.site);
+            self.learn(record);
+        }
+    }
+
+    fn is_small(&self) -> bool {
+        self.membership.members().count() <= FULL_MESH_MAX
+    }
+
+    fn is_dialable(&self, site: &SiteId, peer: &Peer) -> bool {
+        !peer.connected && !peer.dialling && !peer.addresses.is_empty() && self.is_with(site)
+    }
+
+    /// It has records for us that only it can give, or is being visited.
+    fn is_errand(&self, site: &SiteId, peer: &Peer) -> bool {
+        let owed = || {
+            self.feeds
+                .range((*site, CircleId([0; 16]))..=(*site, CircleId([255; 16])))
+                .any(|(_, feed)| feed.tail > feed.position)
+        };
+        self.now < peer.visit_until || owed()
+    }
+
+    pub(super) fn dial_due(&mut self) {
+        let due = |(site, peer): &(&SiteId, &Peer)| {
+            self.is_dialable(site, peer) && peer.dial_at <= self.now
+        };
+        let mut chosen: Vec<SiteId> = self
+            .peers
+            .iter()
+            .filter(due)
+            .map(|(site, _)| *site)
+            .collect();
+        if chosen.is_empty() {
+            return;
+        }
+        if !self.is_small() {
+            let engaged = self.engaged();
+            let (errands, others): (Vec<SiteId>, Vec<SiteId>) =
+                chosen.into_iter().partition(|site| {
+                    self.peers
+                        .get(site)
+                        .is_some_and(|p| self.is_errand(site, p))
+                });
+            let room = (NEIGHBOURS.1 + ERRANDS_MAX).saturating_sub(engaged);
+            chosen = pick_some(&mut self.chance, errands, room);
+            let lacking = NEIGHBOURS.0.saturating_sub(engaged + chosen.len());
+            chosen.extend(pick_some(&mut self.chance, others, lacking));
+        }
+        for site in chosen {
+            if let Some(peer) = self.peers.get_mut(&site) {
+                peer.dialling = true;
+                let addresses = peer.addresses.clone();
+                self.out.push_back(Output::Dial { site, addresses });
+            }
+        }
+    }
+
+    /// Connections and dials under way.
+    fn engaged(&self) -> usize {
+        self.peers
+            .values()
+            .filter(|p| p.connected || p.dialling)
+            .count()
+    }
+
+    /// Lets go of neighbours beyond the bound, but of none that is needed.
+    pub(super) fn let_go(&mut self) {
+        if self.is_small() {
+            return;
+        }
+        let excess = self.connected().count().saturating_sub(NEIGHBOURS.1);
+        if excess == 0 {
+            return;
+        }
+        let free = |(site, peer): &(&SiteId, &Peer)| {
+            peer.connected
+                && self.now >= peer.connected_at + SETTLED_MS
+                && peer.serving == 0
+                && !self.is_errand(site, peer)
+                && self.open_calls(site) == 0
+        };
+        let free = self
+            .peers
+            .iter()
+            .filter(free)
+            .map(|(site, _)| *site)
+            .collect();
+        for site in pick_some(&mut self.chance, free, excess) {
+            if let Some(peer) = self.peers.get_mut(&site) {
+                // `on_disconnected` keeps a later moment.
+                peer.rest_until = self.now + REST_MS;
+                self.out.push_back(Output::Disconnect { site });
+            }
+        }
+    }
+
+    /// Whose heads to compare in this round: anybody's. One that is not connected is dialled for it.
+    pub(super) fn visit_somebody(&mut self) {
+        let small = self.is_small();
+        let candidates: Vec<SiteId> = self
+            .peers
+            .iter()
+            .filter(|(site, peer)| peer.connected || (!small && self.is_dialable(site, peer)))
+            .map(|(site, _)| *site)
+            .collect();
+        let Some(site) = self.chance.pick(&candidates) else {
+            return;
+        };
+        self.want_heads(&site);
+        let now = self.now;
+        if let Some(peer) = self.peers.get_mut(&site).filter(|peer| !peer.connected) {
+            peer.visit_until = now + VISIT_MS;
+        }
+    }
+
+    /// When a dial or a farewell is due.
+    pub(super) fn next_dial(&self) -> Option<u64> {
+        let small = self.is_small();
+        let engaged = self.engaged();
+        let dials = self.peers.iter().filter(|(site, peer)| {
+            let room = small
+                || engaged < NEIGHBOURS.0
+                || (engaged < NEIGHBOURS.1 + ERRANDS_MAX && self.is_errand(site, peer));
+            self.is_dialable(site, peer) && room
+        });
+        let crowded = !small && self.connected().count() > NEIGHBOURS.1;
+        let farewells = self.peers.values().filter(|p| crowded && p.connected);
+        let farewells = farewells
+            .map(|p| p.connected_at + SETTLED_MS)
+            .filter(|at| *at > self.now);
+        dials.map(|(_, p)| p.dial_at).chain(farewells).min()
+    }
+}
+
+impl Input {
+    /// Own addresses, signed.
+    #[must_use]
+    pub fn own_addresses(record: AddressRecord) -> Self {
+        Self::OwnAddresses(Box::new(record))
+    }
+}
+
+/// Up to `n` of them, by chance.
+fn pick_some(chance: &mut Chance, mut from: Vec<SiteId>, n: usize) -> Vec<SiteId> {
+    while from.len() > n {
+        let last = from.len() as u64 - 1;
+        let gone = chance.between((0, last));
+        from.swap_remove(usize::try_from(gone).unwrap_or(0));
+    }
+    from
+}
