@@ -99,10 +99,21 @@ pub fn digest(records: impl Iterator<Item = (SiteId, u64)>) -> Digest {
     Digest::of(&bytes)
 }
 
-/// One page of a directory for somebody who has read as far as `after`: in the order of sites, round the corner, within a bound.
-/// `records` must be sorted by site and signed.
+/// One page of a directory for somebody who has read as far as `after`: in the order of sites, round the corner, within a bound;
+/// nothing if `theirs` is the digest of all that is told. `records` must be sorted by site; those that nobody signed are not told.
 #[must_use]
-pub fn page(records: Vec<AddressRecord>, after: Option<&SiteId>) -> Vec<AddressRecord> {
+pub fn page(
+    mut records: Vec<AddressRecord>,
+    theirs: Option<&Digest>,
+    after: Option<&SiteId>,
+) -> Vec<AddressRecord> {
+    records.retain(|record| !record.signature.is_empty());
+    let numbers = records
+        .iter()
+        .filter_map(|r| Some((SiteId::from_slice(&r.site)?, r.seq)));
+    if theirs == Some(&digest(numbers)) {
+        return Vec::new();
+    }
     let start = after.map_or(0, |after| {
         records.partition_point(|record| record.site.as_slice() <= after.as_bytes().as_slice())
     });
@@ -222,7 +233,7 @@ mod tests {
             .collect();
         let (mut seen, mut after, mut pages) = (std::collections::BTreeSet::new(), None, 0);
         while seen.len() < all.len() {
-            let page = page(all.clone(), after.as_ref());
+            let page = page(all.clone(), None, after.as_ref());
             assert!(
                 page.iter().map(prost::Message::encoded_len).sum::<usize>() <= DIRECTORY_PAGE_BYTES
             );
@@ -232,6 +243,11 @@ mod tests {
             assert!(pages < 20, "every page brings something new");
         }
         assert!(pages > 1);
-        assert!(page(Vec::new(), Some(&SiteId([1; 32]))).is_empty());
+        assert!(page(Vec::new(), None, Some(&SiteId([1; 32]))).is_empty());
+        let known = all
+            .iter()
+            .filter_map(|r| Some((SiteId::from_slice(&r.site)?, r.seq)));
+        let known = digest(known);
+        assert!(page(all, Some(&known), None).is_empty());
     }
 }

@@ -123,14 +123,12 @@ impl Server {
         after: Option<&SiteId>,
     ) -> Result<Vec<wire::AddressRecord>, StoreError> {
         let mut records = self.store.addresses()?;
-        records.retain(|site, record| {
-            !record.signature.is_empty() && self.membership.member(site).is_some()
-        });
-        let ours = directory::digest(records.iter().map(|(site, record)| (*site, record.seq)));
-        Ok(match theirs == Some(&ours) {
-            true => Vec::new(),
-            false => directory::page(records.into_values().collect(), after),
-        })
+        records.retain(|site, _| self.membership.member(site).is_some());
+        Ok(directory::page(
+            records.into_values().collect(),
+            theirs,
+            after,
+        ))
     }
 
     fn publications(

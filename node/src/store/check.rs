@@ -296,7 +296,10 @@ impl Check<'_> {
         };
         let stored = self.store.node(&site, 0, seq)?;
         // Who is a member is told from hand to hand (PROTOCOL section 6), also ahead of the log that says so.
-        let followed = self.store.head(&site)?.map_or(0, |head| head.frontier.size());
+        let followed = self
+            .store
+            .head(&site)?
+            .map_or(0, |head| head.frontier.size());
         let told = stored.is_none() && claims.kind.is_plain() && seq >= followed;
         self.demand(told || stored == Some(leaf), key, || {
             format!("its leaf hash in the log is {}", but(stored.as_ref()))

@@ -321,9 +321,19 @@ impl Store {
         let what = match ask {
             Ask::Heads {
                 digest,
+                directory,
                 directory_after,
-                ..
-            } => What::Heads(self.heads_for(to, *digest, directory_after.as_ref())),
+            } => {
+                let mut heads = self.heads_for(to, *digest);
+                let mut told = self.addresses.clone();
+                told.retain(|site, _| self.membership.member(site).is_some());
+                heads.address = directory::page(
+                    told.into_values().collect(),
+                    directory.as_ref(),
+                    directory_after.as_ref(),
+                );
+                What::Heads(heads)
+            }
             Ask::Publications { site, from } => {
                 What::Publications(self.publications_from(site, *from))
             }
@@ -366,12 +376,7 @@ impl Store {
         )
     }
 
-    fn heads_for(
-        &self,
-        to: &SiteId,
-        theirs: Option<Digest>,
-        directory_after: Option<&SiteId>,
-    ) -> wire::HeadsResponse {
+    fn heads_for(&self, to: &SiteId, theirs: Option<Digest>) -> wire::HeadsResponse {
         let digest = self.digest();
         let head = match theirs == Some(digest) {
             true => Vec::new(),
@@ -399,14 +404,7 @@ impl Store {
                     feed_seq: *tail,
                 })
                 .collect(),
-            address: directory::page(
-                self.addresses
-                    .values()
-                    .filter(|r| !r.signature.is_empty())
-                    .cloned()
-                    .collect(),
-                directory_after,
-            ),
+            address: Vec::new(),
             membership: self.membership.digest().0.to_vec(),
         }
     }
