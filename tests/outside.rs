@@ -1,15 +1,20 @@
-//! What tools of other people say about our files: PyJWT and cryptography (PyPI), and a second
-//! implementation in plain Python. The scripts in `outside/` are also an example for auditors.
+//! What tools of other people say about our files: PyJWT, jwcrypto, PyNaCl, pymerkle and cryptography (PyPI), jose
+//! (npm), openssl, the crates `signed_note` and `tlog_tiles`, and a second implementation in plain Python. The scripts
+//! in `outside/` are also an example for auditors.
 //!
-//! The tests set up their tools under `target/outside`, pinned in `outside/requirements.txt`. Where
-//! that is not possible they say so on stderr and pass; with `CI` set they fail instead.
+//! The tests set up their tools under `target/outside`, each pinned: `outside/requirements.txt`, `outside/npm`,
+//! `outside/notes`. Where that is not possible they say so on stderr and pass; with `CI` set they fail instead.
 
 #[path = "outside/export.rs"]
 mod export;
+#[path = "outside/others.rs"]
+mod others;
 #[path = "outside/program.rs"]
 mod program;
 #[path = "outside/python.rs"]
 mod python;
+#[path = "outside/tools.rs"]
+mod tools;
 
 use std::path::PathBuf;
 
@@ -215,6 +220,126 @@ fn what_a_partner_exports_proves_what_the_author_signed() {
     std::fs::write(&record, text).expect("the record");
     assert_eq!(b.fmesh(&verify).status.code(), Some(10), "refuted");
     python.refusal(a.id(), &record);
+}
+
+/// A real bundle, from a running node, checked by a verifier that was written from `proto/FORMAT.md` alone.
+#[test]
+fn a_bundle_is_verified_from_the_written_format_alone() {
+    let Some(python) = needs(Python::with_tools()) else {
+        return;
+    };
+    let site = Site::start("Alu Ost");
+    site.says(&["invite", "--auto-approve"]);
+    for revision in ["DMU 80", "DMU 80 P", "DMU 80 eVo"] {
+        site.says(&[
+            "resource", "set", "DMU-80", "--name", revision, "--level", "WorkCell",
+        ]);
+        site.says(&[
+            "circle",
+            "set",
+            "all",
+            "--mesh",
+            "--kind",
+            "resource",
+            "--slots",
+            "name,level",
+        ]);
+    }
+    until("three revisions are signed", || {
+        let list = site.says(&["record", "list", "--kind", "resource"]);
+        (list["items"].as_array()?.len() == 3).then_some(())
+    });
+    let text = |path: PathBuf| path.to_str().expect("UTF-8").to_owned();
+    let (dir, tar, again) = (
+        text(site.path("bundle")),
+        text(site.path("bundle.tar")),
+        text(site.path("again.tar")),
+    );
+    for out in [&dir, &tar, &again] {
+        site.says(&["audit", "export", "--out", out]);
+    }
+    let bytes = |path: &str| std::fs::read(path).expect("written");
+    assert_eq!(
+        bytes(&tar),
+        bytes(&again),
+        "the same log gives the same bytes"
+    );
+    assert_eq!(
+        site.fmesh(&["audit", "export", "--out", &tar])
+            .status
+            .code(),
+        Some(6),
+        "nothing is overwritten"
+    );
+
+    // The same claims from the Python of the written format and from the program, of directory and archive.
+    let found = python.lines("bundle.py", &[dir.clone().into(), site.id().into()]);
+    let trust = text(site.path("trust"));
+    std::fs::write(
+        &trust,
+        format!("# by telephone\nsite {} Alu Ost\n", site.id()),
+    )
+    .expect("a file");
+    for bundle in [&dir, &tar] {
+        let report = site.says(&["audit", "verify", bundle, "--trust", &trust]);
+        assert_eq!(report["verdict"], "proven", "{report:#}");
+        let log = &report["logs"][0];
+        assert_eq!(log["size"], found[0][0]["size"]);
+        assert_eq!(log["root"], found[0][0]["root"]);
+        assert_eq!(log["objects"], found[0][0]["objects"]);
+        assert_eq!(log["unaccounted"], 0);
+    }
+    let stranger = python.fails("bundle.py", &[dir.clone().into(), "ab".repeat(32).into()]);
+    assert!(stranger.contains("is not trusted"), "{stranger}");
+
+    // A bit in each field of each file.
+    let flips = python.lines(
+        "bundle.py",
+        &["--flips".into(), dir.clone().into(), site.id().into()],
+    );
+    assert_eq!(flips[0]["passed"], json!([]), "flips that nobody noticed");
+    assert!(flips[0]["tried"].as_u64() > Some(500), "{flips:?}");
+
+    // Report and time line of the same bundle.
+    let page = text(site.path("report.html"));
+    site.fmesh(&["audit", "report", &tar, "--trust", &trust, "--html", &page]);
+    let html = std::fs::read_to_string(&page).expect("the page");
+    for there in [
+        "Audit report: proven",
+        "by telephone",
+        "DMU 80 eVo",
+        "sha256sum --check",
+    ] {
+        assert!(html.contains(there), "{there}");
+    }
+    assert!(
+        !html.contains("http://") && !html.contains("<script"),
+        "nothing from elsewhere"
+    );
+    let trail = site.says(&["audit", "trail", "DMU 80 eVo", &tar, "--trust", &trust]);
+    let revisions = trail["changes"].as_array().expect("a list");
+    assert_eq!(revisions.len(), 3);
+    let changed = &revisions[2]["changes"][0];
+    assert_eq!(changed["old"]["value"], "DMU 80 P");
+    assert_eq!(changed["new"]["value"], "DMU 80 eVo");
+
+    // Withheld by selection: said with a reason, and still whole.
+    let part = text(site.path("part"));
+    site.says(&["audit", "export", "--out", &part, "--kind", "membership"]);
+    let report = site.says(&["audit", "verify", &part, "--trust", &trust]);
+    assert_eq!(report["verdict"], "proven");
+    assert_eq!(report["logs"][0]["withheld"][0], json!(["not-selected", 3]));
+    python.lines("bundle.py", &[part.into(), site.id().into()]);
+
+    // Hostile archives are refused unread: a link, a name with .., a cut.
+    std::os::unix::fs::symlink("/etc/passwd", format!("{dir}/link")).expect("links");
+    let cut = &bytes(&tar)[..4_096];
+    std::fs::write(&again, cut).expect("a file");
+    for bundle in [&dir, &again] {
+        let refused = site.fmesh(&["audit", "verify", bundle, "--trust", &trust]);
+        assert_eq!(refused.status.code(), Some(10), "{bundle}");
+    }
+    python.fails("bundle.py", &[dir.into(), site.id().into()]);
 }
 
 fn forgeries(plant: &Plant, other: &Plant) -> Vec<(&'static str, &'static str, Files)> {

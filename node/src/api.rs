@@ -51,9 +51,13 @@
 //! | GET | `/api/v1/records/{who}/{seq}` (`self`: our own) | | [`view::Record`] |
 //! | GET | `/api/v1/records/{who}/{seq}/core` | | [`view::RecordCore`] |
 //! | GET | `/api/v1/records/{who}/{seq}/export` | | [`view::RecordExport`] |
+//! | GET | `/api/v1/audit/{who}` | | [`view::AuditLog`] |
+//! | GET | `/api/v1/audit/{who}/leaves?from={n}&to={n}` | | [`view::AuditLeaves`] |
+//! | GET | `/api/v1/audit/{who}/records?size={n}&since={unix}&until={unix}&kinds={a,b}&objects={a,b}&as={who}&after={cursor}` | | list of [`view::AuditLeaf`] |
 
 pub mod view;
 
+mod audit;
 mod circles;
 mod extract;
 mod guard;
@@ -118,6 +122,7 @@ fn router(service: Service, token: &str) -> Router {
         .merge(objects::routes())
         .merge(circles::routes())
         .merge(records::routes())
+        .merge(audit::routes())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
     let health = Router::new()
         .route("/health/live", get(async || "live\n"))

@@ -2,7 +2,7 @@
 //!
 //! stdout is data, stderr is talk; `--json` prints what the API answered. A command that fails says what, why
 //! and what to do (`failure`) and ends with a documented exit code. Nothing is asked when stdin is not a terminal.
-//! Offline are `init`, `audit`, `config`, `store`, `completions`, `man`, `version` and `help`; `run` and `demo` are nodes
+//! Offline are `init`, `audit` (but `audit export`), `config`, `store`, `completions`, `man`, `version` and `help`; `run` and `demo` are nodes
 //! themselves; everything else needs a running node. What this module does not know: the store and the network.
 
 use std::{ffi::OsString, io::Write as _, path::PathBuf, time::Duration};
@@ -276,7 +276,7 @@ impl Command {
             Self::Circle(command) => circle::run(context, command).await,
             Self::Find(args) => find::run(context, args).await,
             Self::Record(command) => record::run(context, command).await,
-            Self::Audit(command) => return audit::run(context, command),
+            Self::Audit(command) => return audit::run(context, command).await,
             Self::Demo(args) => demo::run(args).await,
             Self::Config(command) => config::run(context, command),
             Self::Store(command) => store::run(context, command),

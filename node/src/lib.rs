@@ -12,9 +12,11 @@
 //! - [`store`]: the only place that names sled. [`writer`]: the only place that writes to it.
 //! - [`net`]: the only place that names libp2p. [`node`]: the loop between machine, writer and net.
 //! - [`service`]: what a person or program may ask of the node; [`api`] speaks HTTP, [`cli`] speaks terminal.
+//! - [`bundle`]: audit bundles as files.
 //! - [`import`], [`search`], [`demo`]: spreadsheets and calendars in, answers out, and the whole in a minute.
 
 pub mod api;
+pub mod bundle;
 pub mod cli;
 pub mod config;
 pub mod demo;

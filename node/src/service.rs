@@ -6,6 +6,7 @@
 //!
 //! Reading blocks on the disk: call it from a thread that may block.
 
+mod audit;
 mod circles;
 mod doctor;
 mod error;
@@ -29,7 +30,7 @@ use fmesh_proto::{
 };
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
-pub use self::{error::Error, records::RecordQuery};
+pub use self::{audit::AuditQuery, error::Error, records::RecordQuery};
 use crate::{api::view::SiteName, node::Node};
 
 /// A cheap handle to ask and change a running node.

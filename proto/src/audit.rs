@@ -5,11 +5,16 @@
 //! or *not proven* with the missing evidence named. It reads no file, no clock and no network; the
 //! same input gives the same [`Report`] everywhere and for ever.
 //!
+//! [`bundle`] does the same for many records of several logs at once, and [`fork`] for evidence that somebody
+//! said two things that exclude each other.
+//!
 //! Two rules make the verdicts: a file that is *not given* leaves a claim not proven; a file that is
 //! *given and does not hold* refutes it. The files never add to the trust anchors.
 
 mod anchors;
 mod author;
+pub mod bundle;
+pub mod fork;
 mod place;
 mod record;
 mod report;

@@ -20,7 +20,11 @@ use serde_json::Value;
 pub use self::machine::machine;
 use self::world::world;
 use crate::{
-    audit::TrustAnchors,
+    audit::{
+        TrustAnchors, Verdict as Judged,
+        bundle::{Check, File, Item, Name, Options, Verifier},
+        fork::{Fork, ForkProof},
+    },
     circle,
     id::{Digest, ObjectId, PeerKey, SiteId},
     invite::Ticket,
@@ -46,7 +50,7 @@ use crate::{
 pub type Target = fn(&[u8]) -> bool;
 
 /// All of them, by name.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("view", view),
     ("publication", publication),
     ("gossip", gossip),
@@ -55,6 +59,8 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("proof_file", proof_file),
     ("ticket", ticket),
     ("anchors", anchors),
+    ("bundle", bundle),
+    ("fork_proof", fork_proof),
     ("words", words),
     ("strict_json", strict_json),
     ("body", body),
@@ -205,6 +211,80 @@ pub fn anchors(bytes: &[u8]) -> bool {
     for (site, _) in anchors.sites() {
         assert!(anchors.trusts(site) && text.contains(&site.hex()));
     }
+    true
+}
+
+/// A bundle: a byte (1: `SHA256SUMS` is made to fit), then for each file its name, a line feed, its length in four bytes, and what is in
+/// it. Whatever it holds there is a report; only what the site said is proven, and nobody is accused of what it did not do.
+pub fn bundle(bytes: &[u8]) -> bool {
+    let Some((resum, mut rest)) = bytes.split_first() else {
+        return false;
+    };
+    let mut files = Vec::new();
+    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+        let name = String::from_utf8_lossy(&rest[..end]).into_owned();
+        let Some((length, after)) = rest[end + 1..].split_first_chunk() else {
+            break;
+        };
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        let (bytes, after) = after.split_at(length.min(after.len()));
+        if let Some(known) = Name::parse(&name) {
+            assert_eq!(known.to_string(), name, "one spelling of each name");
+        }
+        let bytes = bytes.to_vec();
+        files.push(File { name, bytes });
+        rest = after;
+    }
+    if resum & 1 == 1
+        && let Some((sums, listed)) = files.split_last_mut()
+    {
+        let line = |file: &File| format!("{}  {}\n", Digest::of(&file.bytes).hex(), file.name);
+        sums.bytes = listed.iter().map(line).collect::<String>().into_bytes();
+    }
+    let options = Options {
+        changes_of: Some(String::new()),
+        checkpoints: world().checkpoints.clone(),
+    };
+    let mut verifier = Verifier::new(&world().anchors, options);
+    let mut run =
+        |check: &Check, items: &[Item]| items.iter().map(|item| check.examine(item)).collect();
+    for file in files {
+        verifier.push(file, &mut run);
+    }
+    let outcome = verifier.finish(&mut run);
+    let report = outcome.report;
+    assert!(!report.to_string().is_empty() && serde_json::to_string(&report).is_ok());
+    assert!(outcome.conflicts.is_empty());
+    for fork in &report.forks {
+        assert_ne!(
+            fork.site,
+            Some(world().history.site()),
+            "it has one history"
+        );
+    }
+    if report.verdict != Judged::Proven {
+        return false;
+    }
+    for log in &report.logs {
+        assert_eq!(log.site, world().history.site());
+        assert!(log.root.is_some_and(|root| world().roots.contains(&root)));
+        let withheld: u64 = log.withheld.iter().map(|(_, count)| count).sum();
+        assert_eq!((log.shown + withheld, log.unaccounted), (log.size, 0));
+    }
+    true
+}
+
+/// A fork proof. It is written back as it came, and holds only against who said two things.
+pub fn fork_proof(bytes: &[u8]) -> bool {
+    let Ok(proof) = ForkProof::decode(bytes) else {
+        return false;
+    };
+    assert_eq!(proof.encode().as_bytes(), bytes);
+    let Ok(fork) = proof.verify() else {
+        return false;
+    };
+    let accused = |known: &Fork| (known.site, &known.witness) == (fork.site, &fork.witness);
+    assert!(world().forks.iter().any(accused), "nobody forked: {fork}");
     true
 }
 

@@ -153,6 +153,21 @@ pub fn vkey(name: &str, key: &PublicKey) -> String {
     signed::vkey_text(name, SignatureType::Ed25519, key)
 }
 
+/// A digest as notes and fork proofs write it.
+pub(crate) fn digest_text(digest: &Digest) -> String {
+    to_base64(&digest.0)
+}
+
+/// Reads what [`digest_text`] writes, and no other spelling.
+pub(crate) fn digest_line(text: &str) -> Result<Digest, NoteError> {
+    digest(text)
+}
+
+/// Digits without leading zeros.
+pub(crate) fn decimal_number(text: &str) -> Option<u64> {
+    decimal(text)
+}
+
 fn tree_size(text: &str) -> Result<u64, NoteError> {
     decimal(text)
         .filter(|size| *size <= TREE_SIZE_MAX)

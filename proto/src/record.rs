@@ -208,6 +208,37 @@ impl View {
         parts.map(Disclosure::from_text)
     }
 
+    /// The same without what opens the slot `name`.
+    pub fn without(&self, name: &str) -> Result<Self, RecordError> {
+        self.filtered(|slot| slot != Some(name))
+    }
+
+    /// The same with its feed positions and without any value.
+    pub fn feeds_only(&self) -> Result<Self, RecordError> {
+        self.filtered(|slot| slot.is_none())
+    }
+
+    /// Keeps some disclosures: `keep` is asked with the name of the slot that one opens, `None` for a feed position.
+    fn filtered(&self, keep: impl Fn(Option<&str>) -> bool) -> Result<Self, RecordError> {
+        let (_, payload) = payload::decode(self.core())?;
+        let places = payload::places(&payload.feeds, &payload.body)?;
+        let names = match &payload.body {
+            Body::Plain(_) => &[][..],
+            Body::Slots(names) => names,
+        };
+        let mut kept = Vec::new();
+        for disclosure in self.disclosures() {
+            let slot = match places.place(places.find(&disclosure)?) {
+                Place::Slot(n) => Some(&*names[n].0),
+                Place::Feed(_) => None,
+            };
+            if keep(slot) {
+                kept.push(disclosure);
+            }
+        }
+        Ok(Self::assemble(self.core(), kept.iter()))
+    }
+
     /// Every check that needs no key: header form, payload, disclosures match slots, kind's slots complete.
     pub fn parse(self) -> Result<Parsed, RecordError> {
         let (header, payload) = payload::decode(self.core())?;

@@ -8,13 +8,14 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use fmesh_proto::{
+    audit::bundle::{LogSource, Selection, Tree, Writer},
     circle::EpochKey,
     id::{CircleId, Digest, MeshId, ObjectId, SiteId},
     keys::{KeyHistory, OperatingKeys, RootKey, sign_manifest},
     kinds::Kind,
     log::{Frontier, leaf_hash, prove_inclusion},
     mesh::issue::{Author, Item, Seal},
-    note::{Checkpoint, ProofFile},
+    note::{Checkpoint, ProofFile, vkey},
     record::{Fields, Verified, View},
 };
 use getrandom::SysRng;
@@ -150,6 +151,50 @@ impl Plant {
         let signed = format!("{header}.{}", BASE64URL.encode(changed));
         let signature = BASE64URL.encode(self.keys.record().sign(signed.as_bytes()));
         format!("{signed}.{signature}~{disclosures}")
+    }
+
+    /// The log's key, as notes write it.
+    pub(crate) fn vkey(&self) -> String {
+        vkey(&self.origin(), &self.keys.log().public())
+    }
+
+    /// A bundle of a log of `leaves`: the first are these records, of the others only the hash is known. With checkpoints
+    /// of the sizes `older`, and the newest as `cosign` gives it back. The directory of the log.
+    pub(crate) fn bundle(
+        &self,
+        dir: &Path,
+        leaves: u64,
+        older: &[u64],
+        cosign: impl Fn(Checkpoint) -> Checkpoint,
+    ) -> PathBuf {
+        let shown = self.views.iter().map(View::core).map(str::as_bytes);
+        let hashes = shown.map(leaf_hash).chain(
+            (self.size()..leaves).map(|leaf| leaf_hash(format!("not held {leaf}").as_bytes())),
+        );
+        let tree = Tree::new(hashes.collect());
+        let checkpoint = |size| {
+            let root = tree.root_at(size).expect("a size of this log");
+            Checkpoint::sign(&self.origin(), size, root, self.keys.log())
+        };
+        let source = LogSource {
+            site: self.site,
+            checkpoint: cosign(checkpoint(leaves)),
+            older: older.iter().copied().map(checkpoint).collect(),
+            keys: vec![(0, self.manifest.clone())],
+            tree: tree.clone(),
+        };
+        let write = |name: &str, bytes: &[u8]| {
+            let path = dir.join(name);
+            fs::create_dir_all(path.parent().expect("below the directory"))?;
+            fs::write(path, bytes)
+        };
+        let mut writer = Writer::new(write);
+        writer.log(source).expect("it fits");
+        for (leaf, view) in (0..).zip(&self.views).skip(1) {
+            writer.record(leaf, view).expect("in order");
+        }
+        let _write = writer.finish(None, Selection::default()).expect("small");
+        dir.join("logs").join(self.site.hex())
     }
 
     fn view(&self, seq: u64) -> &View {

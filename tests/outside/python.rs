@@ -17,10 +17,10 @@ pub(crate) struct Python {
     options: &'static [&'static str],
 }
 
-/// The interpreter; or none, after saying so where it cannot be overlooked. In CI that is a failure.
-pub(crate) fn needs(python: Result<Python, String>) -> Option<Python> {
-    let why = match python {
-        Ok(python) => return Some(python),
+/// The tool; or none, after saying so where it cannot be overlooked. In CI that is a failure.
+pub(crate) fn needs<T>(tool: Result<T, String>) -> Option<T> {
+    let why = match tool {
+        Ok(tool) => return Some(tool),
         Err(why) => why,
     };
     assert!(
@@ -74,6 +74,15 @@ impl Python {
         self.lines("verify.py", &[&[site.into()], records].concat())
     }
 
+    /// What a script says when it refuses.
+    pub(crate) fn fails(&self, script: &str, args: &[PathBuf]) -> String {
+        let output = self.script(script, args);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{script} accepted: {said}");
+        assert!(said.contains(": refused: "), "{script}: {said}");
+        said
+    }
+
     /// Why `verify.py` refuses `record`.
     pub(crate) fn refusal(&self, site: &str, record: &Path) -> String {
         let output = self.script("verify.py", &[site.into(), record.into()]);
@@ -106,19 +115,14 @@ fn set_up() -> Result<Python, String> {
     let bare = Python::bare()?;
     let requirements = here().join("requirements.txt");
     let wanted = fs::read_to_string(&requirements).map_err(|error| error.to_string())?;
-    // CARGO_TARGET_TMPDIR is a directory in the target directory, wherever that is.
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("outside");
-    fs::create_dir_all(&dir).map_err(|error| error.to_string())?;
-    let lock = fs::File::create(dir.join("lock")).map_err(|error| error.to_string())?;
-    lock.lock().map_err(|error| error.to_string())?;
-
+    let (dir, _lock) = workshop()?;
     let venv = dir.join("venv");
     let ready = dir.join("ready");
     let python = Python {
         program: venv.join("bin/python"),
         options: &["-B"],
     };
-    let works = ["-c".as_ref(), "import jwt, cryptography".as_ref()];
+    let works = ["-c", "import jwt, cryptography, jwcrypto, nacl, pymerkle"].map(Path::new);
     let is_there = fs::read_to_string(&ready).is_ok_and(|there| there == wanted)
         && python
             .run(&works)
@@ -140,7 +144,23 @@ fn set_up() -> Result<Python, String> {
     Ok(python)
 }
 
-fn succeeds(what: &str, run: impl FnOnce() -> std::io::Result<Output>) -> Result<(), String> {
+/// Where tools are set up, and the lock on it: tests run side by side.
+pub(crate) fn workshop() -> Result<(PathBuf, fs::File), String> {
+    // CARGO_TARGET_TMPDIR is a directory in the target directory, wherever that is.
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("outside");
+    let open = || {
+        fs::create_dir_all(&dir)?;
+        let lock = fs::File::create(dir.join("lock"))?;
+        lock.lock().map(|()| lock)
+    };
+    let lock = open().map_err(|error| format!("{}: {error}", dir.display()))?;
+    Ok((dir, lock))
+}
+
+pub(crate) fn succeeds(
+    what: &str,
+    run: impl FnOnce() -> std::io::Result<Output>,
+) -> Result<(), String> {
     let output = run().map_err(|error| format!("{what}: {error}"))?;
     if output.status.success() {
         return Ok(());
@@ -149,10 +169,10 @@ fn succeeds(what: &str, run: impl FnOnce() -> std::io::Result<Output>) -> Result
     Err(format!("{what} failed: {}", text(&said)))
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim().to_owned()
 }
 
-fn here() -> PathBuf {
+pub(crate) fn here() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/outside")
 }

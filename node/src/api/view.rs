@@ -6,6 +6,7 @@
 //! a zero. Requests refuse members they do not know; readers of answers ignore them.
 //! Nothing here decides anything: conversion and checks are in [`crate::service`].
 
+mod audit;
 mod circle;
 mod doctor;
 mod find;
@@ -23,6 +24,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    audit::{AuditLeaf, AuditLeaves, AuditLog},
     circle::{
         AudienceRequest, AudienceView, Circle, CircleAnswer, CircleChange, CirclePut, CircleRemove,
         CircleText, Explain, Members, Preview, PreviewObject, RuleRequest, RuleView, Sharing,

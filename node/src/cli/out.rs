@@ -113,6 +113,13 @@ impl Out {
         bar.enable_steady_tick(std::time::Duration::from_millis(120));
         bar
     }
+    /// Shows how far something is; nothing unless someone watches.
+    pub(crate) fn bar(&self, total: u64) -> indicatif::ProgressBar {
+        match self.progress {
+            true => indicatif::ProgressBar::new(total),
+            false => indicatif::ProgressBar::hidden(),
+        }
+    }
     /// Red on a terminal.
     pub(crate) fn alarm(&self, text: &str) -> String {
         self.styled("31", text)

@@ -10,7 +10,7 @@ use fmesh_proto::{
 };
 use serde_json::Value;
 
-use super::{Error, Service, refs};
+use super::{Error, Service, audit::SECRET_SLOT, refs};
 use crate::{
     api::view::{self, List, Record, RecordCore, RecordExport, RecordHead, Shown},
     store::LocalObject,
@@ -144,7 +144,10 @@ impl Service {
         Ok(RecordExport {
             site: self.site_name(&membership, &site),
             seq,
-            record: record.view().encode(),
+            record: match record.claims().kind {
+                Kind::Grant => record.view().without(SECRET_SLOT)?.encode(),
+                _ => record.view().encode(),
+            },
             proof: proof.encode(),
             manifest: self.manifest_of(&site)?.encode(),
             vkey,
@@ -267,7 +270,7 @@ impl Service {
     }
 
     /// Our objects, if `site` is ours; nobody else's objects have keys here.
-    fn own_objects_if(&self, site: &SiteId) -> Result<Vec<LocalObject>, Error> {
+    pub(super) fn own_objects_if(&self, site: &SiteId) -> Result<Vec<LocalObject>, Error> {
         if *site == self.node.site {
             Ok(self.node.store.objects(None)?)
         } else {
@@ -278,14 +281,14 @@ impl Service {
 
 /// Which object a record must be about.
 #[derive(Debug)]
-enum Wanted {
+pub(super) enum Wanted {
     /// One of ours.
     Own(Kind, ObjectId),
     /// Any whose id begins so.
     Begins(String),
 }
 impl Wanted {
-    fn from_text(text: &str, objects: &[LocalObject]) -> Result<Self, Error> {
+    pub(super) fn from_text(text: &str, objects: &[LocalObject]) -> Result<Self, Error> {
         let kinds = [Kind::Site, Kind::Resource, Kind::Capacity];
         match refs::object(objects, &kinds, text) {
             Ok(object) => Ok(Self::Own(object.kind.clone(), object.id)),
@@ -295,7 +298,7 @@ impl Wanted {
             Err(error) => Err(error),
         }
     }
-    fn fits(&self, claims: &Claims) -> bool {
+    pub(super) fn fits(&self, claims: &Claims) -> bool {
         match self {
             Self::Own(kind, id) => *kind == claims.kind && *id == claims.id,
             Self::Begins(prefix) => claims.id.to_string().starts_with(prefix),

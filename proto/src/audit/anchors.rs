@@ -16,7 +16,11 @@ use crate::{
 /// site <SiteId, 64 hex digits> [name for the report]
 /// mesh <MeshId, 64 hex digits>
 /// witness <verifier key, name+hash+key>
+/// quorum <how many of the witnesses must agree, from 1>
 /// ```
+///
+/// Without a `quorum` line one witness is enough to say when something was seen, and none is required. With it, a
+/// verdict waits for so many.
 ///
 /// The file must come from the auditor, never with the evidence: who writes it decides what is true.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +28,7 @@ pub struct TrustAnchors {
     sites: BTreeMap<SiteId, Option<String>>,
     meshes: BTreeSet<MeshId>,
     witnesses: Vec<VerifierKey>,
+    quorum: Option<usize>,
 }
 
 /// Why a file of trust anchors is refused.
@@ -67,6 +72,15 @@ impl TrustAnchors {
                 anchors.add(line).map_err(at)?;
             }
         }
+        if let Some(quorum) = anchors.quorum
+            && quorum > anchors.witnesses.len()
+        {
+            let what = format!(
+                "the quorum of {quorum} can never be reached with {} witnesses; lower it, or name more witnesses",
+                anchors.witnesses.len()
+            );
+            return Err(AnchorError::File(what));
+        }
         if anchors.sites.is_empty() {
             let what =
                 "no site is named, so nothing could be proven; write: site <64 hex digits> [name]";
@@ -85,8 +99,14 @@ impl TrustAnchors {
                 once(self.meshes.insert(mesh), "mesh")
             }
             "witness" => self.add_witness(rest),
+            "quorum" => {
+                let quorum = rest.parse().ok().filter(|quorum| *quorum > 0);
+                let quorum = quorum
+                    .ok_or_else(|| format!("{:?} is not a number from 1", shortened(rest)))?;
+                once(self.quorum.replace(quorum).is_none(), "quorum")
+            }
             _ => Err(format!(
-                "{:?} is none of: site, mesh, witness, #",
+                "{:?} is none of: site, mesh, witness, quorum, #",
                 shortened(word)
             )),
         }
@@ -142,6 +162,12 @@ impl TrustAnchors {
     #[must_use]
     pub fn meshes(&self) -> &BTreeSet<MeshId> {
         &self.meshes
+    }
+
+    /// How many of the witnesses must agree, if the auditor said so.
+    #[must_use]
+    pub fn quorum(&self) -> Option<usize> {
+        self.quorum
     }
 
     /// Trusted witnesses.

@@ -243,5 +243,5 @@ pub(super) fn utc(seconds: u64) -> String {
 /// A proof file as it could be read.
 pub(super) type ProofResult = Result<ProofFile, NoteError>;
 
-const CANNOT_SHOW: &str =
+pub(super) const CANNOT_SHOW: &str =
     "This cannot show: that sensor values were true, or that every promise was recorded.";

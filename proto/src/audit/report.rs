@@ -207,7 +207,7 @@ impl fmt::Display for Report {
 
 /// Evidence speaks in these texts, too: what could steer a terminal or turn the direction of writing
 /// is spelt out, and long texts are cut.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let steers = |c: char| {
         c.is_control()
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -796,7 +796,7 @@ fn anchors_are_refused_whole_with_the_line_that_is_wrong() {
         (
             2,
             format!("{site}\nsites {}", plant.site().hex()),
-            "none of: site, mesh, witness",
+            "none of: site, mesh, witness, quorum",
         ),
         (1, site[..60].to_owned(), "64 lower-case hex digits"),
         (1, "site".into(), "64 lower-case hex digits"),
@@ -823,6 +823,13 @@ fn anchors_are_refused_whole_with_the_line_that_is_wrong() {
             format!("{site}\nmesh {m}\nmesh {m}", m = MESH.hex()),
             "named twice",
         ),
+        (2, format!("{site}\nquorum 0"), "not a number from 1"),
+        (2, format!("{site}\nquorum k"), "not a number from 1"),
+        (
+            3,
+            format!("{site}\nquorum 1\nquorum 1\nwitness {witness}"),
+            "named twice",
+        ),
         (2, format!("{site}\nwitness abc"), "not a witness key"),
         (2, format!("{site}\nwitness {log_vkey}"), "is a log's"),
         (
@@ -846,6 +853,7 @@ fn anchors_are_refused_whole_with_the_line_that_is_wrong() {
     for text in [
         &b""[..],
         b"# nothing\n",
+        format!("{site}\nwitness {witness}\nquorum 2\n").as_bytes(),
         b"\xff",
         &vec![b'\n'; TrustAnchors::BYTES_MAX + 1],
     ] {

@@ -1,10 +1,16 @@
 //! A short run of each target from a seed, and good samples that must get through.
 
+use std::convert::Infallible;
+
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
 use super::{world::GROUP, *};
 use crate::{
+    audit::{
+        bundle::{LogSource, Reason, Selection, Tree, Writer},
+        fork::samples,
+    },
     circle::{EpochKey, SealContext},
     id::InviteId,
     invite::join_proof,
@@ -90,6 +96,14 @@ fn samples(name: &str) -> Vec<Vec<u8>> {
             let (site, mesh) = (world.history.site().hex(), world.mesh.hex());
             vec![format!("# ours\nsite {site} Plant A\nmesh {mesh}\n").into_bytes()]
         }
+        "bundle" => {
+            let all: Vec<u64> = (0..world.archives.len() as u64).collect();
+            vec![packed(0, &all), packed(1, &all), packed(1, &[0, 2])]
+        }
+        "fork_proof" => samples::proofs()
+            .iter()
+            .map(|proof| proof.encode().into_bytes())
+            .collect(),
         "words" => texts(&[
             "2026-W49",
             "2026-W49..W51",
@@ -139,6 +153,39 @@ fn samples(name: &str) -> Vec<Vec<u8>> {
     }
 }
 
+/// The world's bundle as [`bundle`] reads it, with the records of some leaves.
+fn packed(resum: u8, leaves: &[u64]) -> Vec<u8> {
+    let world = world();
+    let checkpoint = |note: &Vec<u8>| Checkpoint::parse(note).expect("the world's");
+    let (newest, older) = world.checkpoints.split_last().expect("three");
+    let mut bytes = vec![resum];
+    let mut writer = Writer::new(|name: &str, file: &[u8]| -> Result<(), Infallible> {
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.push(b'\n');
+        bytes.extend_from_slice(&(file.len() as u32).to_be_bytes());
+        bytes.extend_from_slice(file);
+        Ok(())
+    });
+    let source = LogSource {
+        site: world.history.site(),
+        checkpoint: checkpoint(newest),
+        older: older.iter().map(checkpoint).collect(),
+        keys: vec![(0, world.archives[0].clone())],
+        tree: Tree::new(world.leaves.clone()),
+    };
+    writer.log(source).expect("it fits");
+    for (leaf, view) in (0..).zip(&world.archives).skip(1) {
+        match leaves.contains(&leaf) {
+            true => writer.record(leaf, view).expect("in order"),
+            false => writer
+                .withhold(leaf, Reason::NotSelected)
+                .expect("in order"),
+        }
+    }
+    let _sink = writer.finish(None, Selection::default()).expect("small");
+    bytes
+}
+
 /// Noise, or a good sample with some bytes flipped, dropped, doubled, or followed by another sample's end.
 fn altered(samples: &[Vec<u8>], rng: &mut ChaCha8Rng) -> Vec<u8> {
     let mut below = |n: usize| (rng.next_u64() % n.max(1) as u64) as usize;
@@ -185,6 +232,7 @@ fn whatever_the_bytes_are_the_promises_hold() {
         let samples = samples(name);
         let (runs, seed) = match name {
             "machine" => (60, 11),
+            "bundle" => (1_000, 12),
             _ => (4_000, 12),
         };
         let rng = &mut ChaCha8Rng::seed_from_u64(seed);

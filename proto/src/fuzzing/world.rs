@@ -9,6 +9,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng as _;
 
 use crate::{
+    audit::{
+        TrustAnchors,
+        fork::{Fork, samples},
+    },
     circle::EpochKey,
     id::{CircleId, Digest, MeshId, ObjectId, PeerKey, SiteId},
     keys::{KeyHistory, OperatingKeys, PublicKey, RootKey, sign_manifest},
@@ -38,6 +42,12 @@ pub(super) struct World {
     pub(super) leaves: Vec<Digest>,
     pub(super) roots: BTreeSet<Digest>,
     membership: Arc<Membership>,
+    /// An auditor who trusts the site.
+    pub(super) anchors: TrustAnchors,
+    /// What another site and a witness are rightly accused of.
+    pub(super) forks: Vec<Fork>,
+    /// Every record with all that is in it, by leaf.
+    pub(super) archives: Vec<View>,
     /// Samples; the first is the manifest.
     pub(super) views: Vec<View>,
     pub(super) publications: Vec<Vec<u8>>,
@@ -111,6 +121,13 @@ fn make() -> World {
         leaves: Vec::new(),
         roots: BTreeSet::new(),
         membership: Arc::default(),
+        anchors: TrustAnchors::parse(format!("site {}\n", root.site().hex()).as_bytes())
+            .expect("one good line"),
+        forks: samples::proofs()
+            .iter()
+            .map(|proof| proof.verify().expect("it is one"))
+            .collect(),
+        archives: Vec::new(),
         views: Vec::new(),
         publications: Vec::new(),
         checkpoints: Vec::new(),
@@ -130,6 +147,7 @@ fn make() -> World {
                 issued.view(circle, slots)
             });
             world.views.extend(shown);
+            world.archives.push(signed.archive.clone());
             world.views.push(signed.archive);
         }
         for publication in issuance.publications {

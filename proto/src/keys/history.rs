@@ -131,6 +131,13 @@ impl KeyHistory {
         &self.newest().keys
     }
 
+    /// All keys that ever counted, oldest first.
+    pub fn all(&self) -> impl Iterator<Item = &KeySet> {
+        std::iter::once(&self.first)
+            .chain(&self.later)
+            .map(|version| &version.keys)
+    }
+
     fn newest(&self) -> &Version {
         self.later.last().unwrap_or(&self.first)
     }

@@ -1,6 +1,10 @@
 //! C2SP `tlog-proof` files. The specification is an untagged draft: its parser is here only.
 
-use super::{Checkpoint, NoteError, digest, malformed, signed::from_base64, to_base64, tree_size};
+use super::{
+    Checkpoint, NoteError, digest, malformed,
+    signed::{from_base64, push_base64},
+    tree_size,
+};
 use crate::{
     id::Digest,
     limits::{CHECKPOINT_BYTES_MAX, PROOF_HASHES_MAX},
@@ -29,13 +33,22 @@ impl ProofFile {
     /// Text form.
     #[must_use]
     pub fn encode(&self) -> String {
-        let mut out = format!("{HEADER}\nindex {}\n", self.index);
-        for hash in &self.path {
-            out.push_str(&to_base64(&hash.0));
+        Self::text(self.index, &self.path, &self.checkpoint)
+    }
+
+    /// The text form of these parts.
+    pub(crate) fn text<'h>(
+        index: u64,
+        path: impl IntoIterator<Item = &'h Digest>,
+        checkpoint: &Checkpoint,
+    ) -> String {
+        let mut out = format!("{HEADER}\nindex {index}\n");
+        for hash in path {
+            push_base64(&hash.0, &mut out);
             out.push('\n');
         }
         out.push('\n');
-        out.push_str(self.checkpoint.note.as_str());
+        out.push_str(checkpoint.note.as_str());
         out
     }
 

@@ -88,6 +88,22 @@ impl Issued {
         Some(self.with(disclosures))
     }
 
+    /// What somebody in several circles gets: the feed positions and the named slots of each. `None` if the record
+    /// goes to none of them.
+    #[must_use]
+    pub fn view_of(&self, circles: &BTreeMap<CircleId, BTreeSet<String>>) -> Option<View> {
+        let feeds: Vec<_> = self
+            .feeds
+            .iter()
+            .filter(|(circle, _, _)| circles.contains_key(circle))
+            .map(|(_, _, disclosure)| disclosure)
+            .collect();
+        let shown = |name: &String| circles.values().any(|slots| slots.contains(name));
+        let slots = self.slots.iter().filter(|(name, _)| shown(name));
+        let slots = slots.map(|(_, disclosure)| disclosure);
+        (!feeds.is_empty()).then(|| self.with(feeds.into_iter().chain(slots)))
+    }
+
     /// Everything opened, all feeds included: the author's own archive form.
     #[must_use]
     pub fn full_view(&self) -> View {
