@@ -123,7 +123,11 @@ impl Service {
             }
             Some(reader) => Some(self.disclosed_to(&self.partner(&membership, reader)?.site)?),
         };
-        let objects = self.own_objects_if(&site)?;
+        // Every page asks again, and names have to be looked up only if there are any.
+        let objects = match query.objects.is_empty() {
+            true => Vec::new(),
+            false => self.own_objects_if(&site)?,
+        };
         let wanted = query
             .objects
             .iter()
