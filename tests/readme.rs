@@ -234,19 +234,3 @@ fn without_figures(line: &str) -> String {
         .collect::<Vec<_>>()
         .join(" ")
 }
-
-#[test]
-fn the_readmes_two_commands_are_the_ones_that_ci_runs() {
-    let ci = include_str!("../.ci/run");
-    for command in ["cargo run --release -- demo", "cargo test --workspace"] {
-        assert!(
-            README.lines().any(|line| line == command),
-            "README: {command}"
-        );
-        assert!(
-            ci.lines()
-                .any(|line| line.trim_start().starts_with(&format!("step {command}"))),
-            ".ci/run: {command}"
-        );
-    }
-}
