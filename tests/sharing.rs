@@ -245,3 +245,99 @@ async fn circles_are_written_down_and_applied_again() {
     let purpose = |s: &Sharing| s.circles.iter().find_map(|circle| circle.purpose.clone());
     assert_eq!(purpose(&service.sharing().expect("reads")), None);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_is_confirmed_and_delivery_is_seen() {
+    let (a, b, c) = three().await;
+    let service = Service::new(a.node().clone());
+    let set = json!({
+        "audience": {"type": "group", "members": ["Bolt Nord", "Carbo SA"]}, "on_end": "delete", "history": "none",
+        "rules": [{"kinds": ["capacity"]}],
+    });
+    let set = serde_json::from_value(set).expect("a circle");
+    service.put_circle("hours", set).await.expect("is put");
+    let signed = a.apply(vec![capacity("DMU-80", 40)]).await.issued;
+    let (seq, ..) = signed.last().expect("signed");
+    for reader in [&b, &c] {
+        until("both see it", || {
+            free(reader, &a.id()).as_deref() == Some("40")
+        })
+        .await;
+    }
+    let lacks = || {
+        let circle = service.circle("hours").expect("reads");
+        circle.delivery.iter().map(|d| d.lacks).collect::<Vec<_>>()
+    };
+    until("both have said so", || lacks() == [0, 0]).await;
+    let record = service.record(None, *seq).expect("reads");
+    let [delivery] = record.delivery.as_slice() else {
+        panic!("{:?}", record.delivery)
+    };
+    assert_eq!((delivery.delivered.len(), delivery.waiting.len()), (2, 0));
+
+    let leave = Members {
+        dry_run: false,
+        partners: vec!["Carbo SA".into()],
+    };
+    service
+        .drop_from_circle("hours", leave)
+        .await
+        .expect("it leaves");
+    until("it is confirmed", || {
+        let circle = service.circle("hours").expect("reads");
+        assert_eq!(circle.deletions.len(), 1);
+        let confirmed = circle.deletions[0].confirmed.as_ref();
+        confirmed.is_some_and(|done| done.records == Some(1))
+    })
+    .await;
+    assert_eq!(free(&c, &a.id()), None, "the value is gone");
+    assert_eq!(free(&b, &a.id()).as_deref(), Some("40"));
+    let partner = service.partner_row("Carbo SA").expect("reads");
+    assert!(partner.standing.deletions[0].confirmed.is_some());
+    let theirs = Service::new(c.node().clone());
+    let issuer = theirs.partner_row("Alu Ost").expect("reads");
+    let [ended] = issuer.standing.ended.as_slice() else {
+        panic!("{:?}", issuer.standing)
+    };
+    assert!(ended.done && ended.deleted == 1);
+
+    // Let in again, it is given the state as it is, although it had read that far before.
+    let history = json!({"history": "current", "keep_rules": true});
+    let history = serde_json::from_value(history).expect("a change");
+    service.put_circle("hours", history).await.expect("changes");
+    let enter = Members {
+        dry_run: false,
+        partners: vec!["Carbo SA".into()],
+    };
+    service
+        .add_to_circle("hours", enter)
+        .await
+        .expect("it enters");
+    until("it has the value again", || {
+        free(&c, &a.id()).as_deref() == Some("40")
+    })
+    .await;
+    let issuer = theirs.partner_row("Alu Ost").expect("reads");
+    assert_eq!(issuer.standing.ended, []);
+
+    // History and what an end asks are kept when something else changes, and written down.
+    let rules =
+        serde_json::from_value(json!({"rules": [{"kinds": ["capacity"], "slots": ["unit"]}]}));
+    service
+        .put_circle("hours", rules.expect("a change"))
+        .await
+        .expect("changes");
+    let text = service.sharing().expect("reads");
+    let written = serde_json::to_value(&text.circles[0]).expect("JSON");
+    assert_eq!(
+        (&written["history"], &written["on_end"]),
+        (&json!("current"), &json!("delete"))
+    );
+    let mesh = json!({"audience": {"type": "mesh"}, "history": "all"});
+    let mesh = serde_json::from_value(mesh).expect("a circle");
+    let refused = service
+        .put_circle("all", mesh)
+        .await
+        .expect_err("has no entries");
+    assert!(refused.to_string().contains("not for a group"), "{refused}");
+}

@@ -183,6 +183,7 @@ fn put(index: &mut Index, site: usize, kind: &Kind, id: u128, shown: &Value) {
         iat: 1_790_000_000,
         received: 1_790_000_001,
         retired: false,
+        ended: false,
         fields: &fields,
     };
     index.put_parts(parts).expect("fields of the kind");

@@ -22,7 +22,11 @@ use fmesh::{
     store::{Changes, Meta, Store},
     writer::{Setup, Writer, Written},
 };
-use fmesh_proto::{keys::PublicKey, mesh::follow::Incoming, record::View};
+use fmesh_proto::{
+    keys::PublicKey,
+    mesh::{follow::Incoming, page::FeedPage},
+    record::View,
+};
 use support::{History, Party, cpu, rate, size, timed};
 use tokio::sync::mpsc;
 
@@ -161,8 +165,7 @@ fn store(
                 .take(Incoming::Feed {
                     issuer,
                     circle: support::CIRCLE,
-                    after: (n * batch) as u64,
-                    views,
+                    page: FeedPage::contiguous((n * batch) as u64, views),
                 })
                 .await;
             taker.until(ahead).await;

@@ -37,7 +37,7 @@ use crate::{
     net::{self, NetCommand, NetConfig, NetError, Probed, Reach},
     search::Index,
     store::{Store, StoreError},
-    writer::{self, WriteError, Writer, unix_now},
+    writer::{self, WriteError, Writer, endings::has_ended, unix_now},
 };
 
 mod pilot;
@@ -408,13 +408,14 @@ pub async fn run(
 /// The search index from the store: current revisions only, which were verified when they were stored.
 fn load_index(store: &Store) -> Result<Index, StoreError> {
     let mut index = Index::new();
+    let endings = store.endings()?;
     for current in store.currents() {
         let (site, kind, id, seq) = current?;
         let Some((view, received)) = store.record(&site, seq)? else {
             continue;
         };
         match view.parse().map(fmesh_proto::record::Parsed::from_store) {
-            Ok(record) => index.put(&record, received),
+            Ok(record) => index.put_as(&record, received, has_ended(&endings, &record)),
             Err(error) => {
                 tracing::warn!(%site, %kind, %id, seq, %error, "stored record cannot be read")
             }

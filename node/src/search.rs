@@ -90,6 +90,8 @@ pub struct Parts<'a> {
     pub received: u64,
     /// The object ended.
     pub retired: bool,
+    /// Every grant under which it came has ended: only a question that says so finds it.
+    pub ended: bool,
     /// Slots as [`Verified::fields`] gives them.
     pub fields: &'a BTreeMap<String, Option<Value>>,
 }
@@ -100,6 +102,7 @@ struct Stamp {
     seq: u64,
     iat: u64,
     received: u64,
+    ended: bool,
 }
 
 #[derive(Debug)]
@@ -163,6 +166,11 @@ impl Index {
     /// Takes a current revision (replaces the object's older one; a retired object, or one of which nothing is shown any more, disappears).
     /// `received`: unix seconds.
     pub fn put(&mut self, record: &Verified, received: u64) {
+        self.put_as(record, received, false);
+    }
+
+    /// The same for a record of which every grant under which it came has ended, or with `ended` false for one that is granted again.
+    pub fn put_as(&mut self, record: &Verified, received: u64, ended: bool) {
         let claims = record.claims();
         let parts = Parts {
             site: claims.iss,
@@ -172,6 +180,7 @@ impl Index {
             iat: claims.iat,
             received,
             retired: claims.retired,
+            ended,
             fields: record.fields(),
         };
         match record.content() {
@@ -196,7 +205,7 @@ impl Index {
             Content::Site(site) => self.put_site(parts, shown.then_some(site)),
             Content::Resource(resource) => self.put_resource(parts, shown.then_some(resource)),
             Content::Capacity(capacity) => self.put_capacity(parts, shown.then_some(capacity)),
-            Content::Grant(_) | Content::Other => {}
+            Content::Grant(_) | Content::Attestation(_) | Content::Other => {}
         }
     }
 
@@ -221,21 +230,20 @@ impl Index {
         }
     }
 
-    /// What is shown of each site: (resources, capacities).
+    /// What is shown of each site: (resources, capacities), without what has ended.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<SiteId, (u64, u64)> {
         let mut by_number: HashMap<u32, (u64, u64)> = HashMap::new();
         for ((site, _), resource) in &self.resource_numbers {
-            if self
-                .resources
-                .get(*resource)
-                .is_some_and(|entry| entry.shown.is_some())
-            {
-                by_number.entry(*site).or_default().0 += 1;
+            let shown = self.resources.get(*resource).map(|e| e.shown.as_ref());
+            if let Some(Some(shown)) = shown {
+                by_number.entry(*site).or_default().0 += u64::from(!shown.stamp.ended);
             }
         }
-        for (site, _) in self.capacities.keys() {
-            by_number.entry(*site).or_default().1 += 1;
+        for ((site, id), supply) in &self.capacities {
+            let piece = self.supplies.get(*supply).and_then(|s| s.piece(id));
+            let lives = piece.is_some_and(|piece| !piece.stamp.ended);
+            by_number.entry(*site).or_default().1 += u64::from(lives);
         }
         by_number
             .into_iter()
@@ -425,7 +433,15 @@ impl Stamp {
             seq: parts.seq,
             iat: parts.iat,
             received: parts.received,
+            ended: parts.ended,
         }
+    }
+}
+
+impl ResourceEntry {
+    /// It is shown, and what shows it has ended.
+    fn has_ended(&self) -> bool {
+        self.shown.as_ref().is_some_and(|shown| shown.stamp.ended)
     }
 }
 
@@ -440,6 +456,8 @@ struct Row {
     unit: Option<u8>,
     /// Series of the only piece.
     lone: Option<Series>,
+    /// The only piece has ended.
+    ended: bool,
 }
 
 /// No number of anything.
@@ -451,6 +469,7 @@ impl Row {
         resource: NONE,
         unit: None,
         lone: None,
+        ended: false,
     };
 
     fn of(supply: &Supply) -> Self {
@@ -458,15 +477,16 @@ impl Row {
             ([resource], None) => *resource,
             _ => NONE,
         };
-        let lone = match &supply.pieces[..] {
-            [piece] => Some(piece.series),
-            _ => None,
+        let (lone, ended) = match &supply.pieces[..] {
+            [piece] => (Some(piece.series), piece.stamp.ended),
+            _ => (None, false),
         };
         Self {
             site: supply.key.site,
             resource,
             unit: supply.key.unit.map(unit_number),
             lone,
+            ended,
         }
     }
 }

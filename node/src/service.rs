@@ -8,6 +8,7 @@
 
 mod audit;
 mod circles;
+mod delivery;
 mod doctor;
 mod error;
 mod fields;
@@ -20,6 +21,7 @@ mod partners;
 mod records;
 mod refs;
 mod sharing;
+mod standing;
 
 use std::sync::Arc;
 

@@ -27,7 +27,7 @@
 //! | 08 | site 32, from 8 | at 8, size 8, publication | signed | others serve it; forged: its check fails at the reader |
 //! | 09 | circle 16, feed seq 8 | JSON [`FeedEntry`] | private | readers of the circle miss records or see more slots than meant |
 //! | 0a | issuer 32, circle 16 | feed seq 8 | private | the feed is read again, or a part of it is missed |
-//! | 0b | circle 16, reader 32 | feed seq 8 | private | "behind" is shown wrongly until the next acknowledgement |
+//! | 0b | circle 16, reader 32 | feed seq 8, at 8, of some | private | "behind" is shown wrongly until the next acknowledgement |
 //! | 0c | issuer 32, circle 16, epoch 8 | key 32 | secret | boxes stay shut until the grant is read again |
 //! | 0d | kind, 0, id 16 | JSON [`LocalObject`] | private | the operator's data is lost or altered |
 //! | 0e | kind, 0, name | id 16 | derived from 0d | rebuilt |
@@ -39,6 +39,10 @@
 //! | 14 | site 32 | JSON list of addresses | hint | partners are found later |
 //! | 15 | site 32, digest of reason 16 | JSON [`Refusal`] | private | counts for people are wrong |
 //! | 16 | | count of commits, 8 | local | a lost end of the file is not noticed |
+//! | 20 | site 32, seq 8 | JSON slots by circle | private | what a partner asks back takes too much or too little along |
+//! | 21 | issuer 32, circle 16 | JSON [`Ending`] | private | what a grant's end asks for is not done, or not confirmed |
+//! | 22 | issuer 32, circle 16, feed seq 8 | seq 8 | private | a second record for the same place is not noticed |
+//! | 23 | issuer 32, circle 16, feed seq 8 | JSON [`TwoFaced`] | signed | evidence is lost; forged: its signatures fail |
 //!
 //! Beside sled's files lies `acknowledged`, the count of commits that were answered. sled drops what it
 //! cannot read from the end of its file without a word; a count in the tree below the one beside it tells.
@@ -64,6 +68,7 @@ mod acknowledged;
 mod changes;
 mod check;
 mod codec;
+mod delivery;
 mod keys;
 pub mod model;
 mod publications;
@@ -76,13 +81,13 @@ mod tests;
 pub use changes::Changes;
 pub use check::Finding;
 pub use model::{
-    CircleSecret, FeedEntry, Head, Invite, Issue, JoinPhase, Joining, LocalObject, Meta,
-    PendingJoin, REFUSALS_MAX, Refusal,
+    CircleSecret, Ending, Entry, FeedEntry, Head, Invite, Issue, JoinPhase, Joining, LocalObject,
+    Meta, PendingJoin, REFUSALS_MAX, Refusal, TWO_FACED_MAX, Through, TwoFaced,
 };
 pub use tiles::StoredNodes;
 
 /// Version of the layout above.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Pages that sled keeps in memory. Searching reads its own index, so this serves feeds and proofs only.
 const CACHE_BYTES: u64 = 64 << 20;

@@ -6,7 +6,7 @@
 //! pages are verified on all cores while the ones before them are written (`crew`).
 //!
 //! - `desk`: what the operator owns (objects, circles, invites), the edits of it, and what must be signed because of them.
-//! - `members`: who is put out, and what follows. - `circles`: how circles end.
+//! - `circles`: how circles change. - `grants`: the keys of groups, given and ended. - `endings`: grants to us that end. - `members`: who is put out, and what follows.
 //! - `intake`: what others sent, verified by `crew`. - `door`: who knocks, and our own way in.
 //!
 //! A storage error ends the thread: what is on disk is then unknown, and only opening it again tells. Every later call gets
@@ -19,10 +19,10 @@ use std::{
 };
 
 use fmesh_proto::{
-    circle::{Audience, Rule},
+    circle::{Audience, History, Rule},
     id::{CircleId, Digest, InviteId, MeshId, ObjectId, PeerKey, SiteId},
     keys::OperatingKeys,
-    kinds::Kind,
+    kinds::{Kind, OnEnd},
     membership::{Membership, Role},
     mesh::{Progress, follow::Incoming},
     record::{Fields, Verified, View},
@@ -40,9 +40,13 @@ mod circles;
 mod crew;
 mod desk;
 mod door;
+pub(crate) mod endings;
+mod grants;
 mod intake;
 mod ledger;
 mod members;
+#[cfg(test)]
+pub(crate) mod plant;
 
 /// One change that the operator asks for. A list of them is applied wholly or not at all.
 #[derive(Debug, Clone)]
@@ -73,18 +77,7 @@ pub enum Edit {
         key: String,
     },
     /// Creates or replaces a circle by name. Leaving out `audience` keeps it.
-    PutCircle {
-        /// Name.
-        name: String,
-        /// Who is in it.
-        audience: Option<Audience>,
-        /// What it selects.
-        rules: Vec<Rule>,
-        /// Why.
-        purpose: Option<String>,
-        /// Last day.
-        until: Option<jiff::civil::Date>,
-    },
+    PutCircle(NewCircle),
     /// Adds partners to a group circle.
     AddToCircle {
         /// Name of the circle.
@@ -159,6 +152,25 @@ pub enum Edit {
     },
     /// Gives up joining. Refused if no ticket was given.
     CancelJoin,
+}
+
+/// A circle as the operator wants it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewCircle {
+    /// Name.
+    pub name: String,
+    /// Who is in it; `None` keeps it.
+    pub audience: Option<Audience>,
+    /// What it selects.
+    pub rules: Vec<Rule>,
+    /// Why.
+    pub purpose: Option<String>,
+    /// Last day.
+    pub until: Option<jiff::civil::Date>,
+    /// What who enters is given of the past. Who is in already is not concerned.
+    pub history: History,
+    /// What who leaves is told to do.
+    pub on_end: OnEnd,
 }
 
 /// What a list of edits did, once it is on disk.
@@ -421,8 +433,8 @@ struct Told {
     index: Vec<Verified>,
     /// Sites that leave search.
     out: Vec<SiteId>,
-    /// Records of sites that are in again, with their time of arrival.
-    back: Vec<(Verified, u64)>,
+    /// Records that search takes anew, with their time of arrival, and whether every grant of them has ended.
+    refiled: Vec<(Verified, u64, bool)>,
 }
 
 impl Work {
@@ -434,6 +446,7 @@ impl Work {
 
     /// All jobs in their order, until nobody can give one; an error is of the disk.
     fn all(&mut self, jobs: &mut mpsc::Receiver<Job>) -> Result<(), StoreError> {
+        self.finish_deletions()?;
         self.job(Job::Replan)?;
         let mut batch = Vec::with_capacity(BATCH);
         let mut queue = VecDeque::with_capacity(BATCH);
@@ -540,7 +553,7 @@ impl Work {
 
     /// Search first, then everybody else.
     fn tell(&self, told: Told, received: u64) {
-        if !(told.index.is_empty() && told.out.is_empty() && told.back.is_empty()) {
+        if !(told.index.is_empty() && told.out.is_empty() && told.refiled.is_empty()) {
             let mut index = self
                 .setup
                 .index
@@ -549,8 +562,8 @@ impl Work {
             for site in &told.out {
                 index.remove_site(site);
             }
-            for (record, received) in &told.back {
-                index.put(record, *received);
+            for (record, received, ended) in &told.refiled {
+                index.put_as(record, *received, *ended);
             }
             for record in &told.index {
                 index.put(record, received);

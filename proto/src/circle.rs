@@ -9,7 +9,7 @@
 //!   kind cannot meet fails: a site has no process, a resource has no first week.
 //! - Several rules add up; a rule that opens no slot of the object's kind does not select it, because
 //!   even an empty record says that the object exists.
-//! - Records of the kinds `keys`, `membership` and `grant`, and of kinds this version does not know,
+//! - Records of the kinds `keys`, `membership`, `grant` and `attestation`, and of kinds this version does not know,
 //!   are never selected.
 //!
 //! What it does not know: who is in the audience (membership decides who is a member at all), what was
@@ -32,7 +32,7 @@ pub use self::seal::{
 };
 use crate::{
     id::{CircleId, ObjectId, SiteId},
-    kinds::Kind,
+    kinds::{Kind, OnEnd},
     record::Fields,
     taxonomy::Path,
 };
@@ -53,6 +53,51 @@ pub struct Circle {
     pub purpose: Option<String>,
     /// Last day on which it permits anything.
     pub until: Option<Date>,
+    /// What a partner that enters is given of what was published before.
+    #[serde(default)]
+    pub history: History,
+    /// What a partner that leaves is told to do with what it holds.
+    #[serde(default)]
+    pub on_end: OnEnd,
+}
+
+/// What who enters a group is given of its past. All members of the mesh may read what was ever for all of them, and a circle of
+/// one partner never changes its reader, so it says nothing about those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum History {
+    /// Nothing: only what is published from then on.
+    None,
+    /// The current state of each object.
+    #[default]
+    Current,
+    /// Every revision that is held.
+    All,
+}
+impl History {
+    /// All, for choosing one by its word.
+    pub const ALL: [Self; 3] = [Self::None, Self::Current, Self::All];
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Current => "current",
+            Self::All => "all",
+        }
+    }
+}
+impl std::str::FromStr for History {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|word| word.as_str() == text);
+        found.ok_or_else(|| "use one of none, current, all".to_owned())
+    }
+}
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 /// Who a circle is for.
@@ -163,7 +208,7 @@ impl Decision {
 pub const ASKED_SLOTS: [&str; 4] = ["resources", "capabilities", "process", "start"];
 
 /// The one decision: what of `object` the circle's members may see on `today`. `grant` records are never selected by
-/// rules (they go to their partner only).
+/// rules (they go to their partner only), nor are `attestation` records.
 #[must_use]
 pub fn permits(circle: &Circle, object: Object<'_>, today: Date) -> Decision {
     if let Some(last) = circle.until.filter(|last| today > *last) {

@@ -11,6 +11,7 @@
 //! what, which circle shows what, or what other records say; bodies of `keys` and `membership` are read by the
 //! modules of those names.
 
+mod attestation;
 mod capacity;
 mod country;
 mod form;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub use self::{
+    attestation::{Attestation, Claim, Outcome},
     capacity::{Bucket, Capacity, Series},
     grant::{Grant, OnEnd},
     resource::{Activity, Capability, Level, Mode, Nameplate, Property, Resource, State},
@@ -44,6 +46,8 @@ pub enum Kind {
     Capacity,
     /// An epoch key and its terms for one partner.
     Grant,
+    /// A declaration about records, for one partner.
+    Attestation,
     /// Key manifest.
     Keys,
     /// found, admit, remove, role.
@@ -57,6 +61,11 @@ impl Kind {
     pub fn is_plain(&self) -> bool {
         matches!(self, Self::Keys | Self::Membership)
     }
+    /// Kinds that go to one partner, in its pairwise circle, whatever circles are defined. No rule selects them.
+    #[must_use]
+    pub fn is_personal(&self) -> bool {
+        matches!(self, Self::Grant | Self::Attestation)
+    }
     /// Slot names, in the order of RECORDS.md; empty for plain and unknown kinds.
     #[must_use]
     pub fn slots(&self) -> &'static [&'static str] {
@@ -65,6 +74,7 @@ impl Kind {
             Self::Resource => Resource::SLOTS,
             Self::Capacity => Capacity::SLOTS,
             Self::Grant => Grant::SLOTS,
+            Self::Attestation => Attestation::SLOTS,
             Self::Keys | Self::Membership | Self::Other(_) => &[],
         }
     }
@@ -76,6 +86,7 @@ impl Kind {
             Self::Resource => "resource",
             Self::Capacity => "capacity",
             Self::Grant => "grant",
+            Self::Attestation => "attestation",
             Self::Keys => "keys",
             Self::Membership => "membership",
             Self::Other(name) => name,
@@ -90,6 +101,7 @@ impl TryFrom<String> for Kind {
             Self::Resource,
             Self::Capacity,
             Self::Grant,
+            Self::Attestation,
             Self::Keys,
             Self::Membership,
         ];
@@ -194,6 +206,8 @@ pub enum Content {
     Capacity(Capacity),
     /// `grant`.
     Grant(Grant),
+    /// `attestation`.
+    Attestation(Attestation),
     /// A plain kind, or a kind of a newer version: no slots that are known here.
     Other,
 }
@@ -205,6 +219,7 @@ impl Content {
             Kind::Resource => Self::Resource(Resource::read(shown)?),
             Kind::Capacity => Self::Capacity(Capacity::read(shown)?),
             Kind::Grant => Self::Grant(Grant::read(shown)?),
+            Kind::Attestation => Self::Attestation(Attestation::read(shown)?),
             Kind::Keys | Kind::Membership | Kind::Other(_) => Self::Other,
         })
     }
@@ -215,6 +230,7 @@ impl Content {
             Self::Resource(resource) => resource.check(),
             Self::Capacity(capacity) => capacity.check(),
             Self::Grant(grant) => grant.check(),
+            Self::Attestation(attestation) => attestation.check(),
             Self::Other => Ok(()),
         }
     }
@@ -326,6 +342,7 @@ pub(crate) mod tests {
             "resource",
             "capacity",
             "grant",
+            "attestation",
             "keys",
             "membership",
             "demand",
@@ -362,6 +379,10 @@ pub(crate) mod tests {
         assert_eq!(
             Kind::Grant.slots().join(" "),
             "circle to epoch key select slots purpose until onEnd"
+        );
+        assert_eq!(
+            Kind::Attestation.slots().join(" "),
+            "subject claim targets result at"
         );
     }
 
@@ -458,7 +479,7 @@ pub(crate) mod tests {
     proptest! {
         #[test]
         fn no_body_panics_and_what_is_accepted_is_read_back(
-            kind in prop::sample::select(vec![Kind::Site, Kind::Resource, Kind::Capacity, Kind::Grant]),
+            kind in prop::sample::select(vec![Kind::Site, Kind::Resource, Kind::Capacity, Kind::Grant, Kind::Attestation]),
             values in prop::collection::vec(prop::option::of(any_json()), 12),
         ) {
             let fields: BTreeMap<_, _> = kind.slots().iter().map(|name| (*name).to_owned()).zip(values).collect();
@@ -477,6 +498,7 @@ pub(crate) mod tests {
                 Kind::Site => round_trip!(Site),
                 Kind::Resource => round_trip!(Resource),
                 Kind::Capacity => round_trip!(Capacity),
+                Kind::Attestation => round_trip!(Attestation),
                 _ => round_trip!(Grant),
             }
         }

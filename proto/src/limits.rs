@@ -37,6 +37,8 @@ pub const SYNC_MESSAGE_BYTES_MAX: usize = 256 * 1024;
 pub const FEED_BATCH_BYTES_MAX: usize = 128 * 1024;
 /// Records in one feed answer.
 pub const FEED_BATCH_RECORDS_MAX: usize = 512;
+/// Runs of withheld positions in one feed answer. More is refused; an honest answer has at most one between two records.
+pub const FEED_BATCH_RUNS_MAX: usize = FEED_BATCH_RECORDS_MAX + 1;
 /// Encoded join message.
 pub const JOIN_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Encoded answer to a join, which carries the mesh's membership records.

@@ -38,6 +38,7 @@ pub mod follow;
 pub mod issue;
 mod members;
 pub mod neighbours;
+pub mod page;
 mod pull;
 mod serve;
 #[cfg(test)]
@@ -253,6 +254,8 @@ pub struct Progress {
     pub feeds: Vec<(SiteId, CircleId, u64)>,
     /// Feeds with content for us that did not come along.
     pub pull: Vec<(SiteId, CircleId)>,
+    /// Feeds that are read again from their beginning: what came through them was given back.
+    pub rewound: Vec<(SiteId, CircleId)>,
     /// Logs of which leaves are missing.
     pub gaps: Vec<SiteId>,
     /// A log contradicts what we hold of it.

@@ -35,6 +35,7 @@ use crate::{
     limits::{CORE_BYTES_MAX, FEEDS_PER_RECORD_MAX, SLOTS_MAX, VIEW_BYTES_MAX},
 };
 
+mod combine;
 mod disclosure;
 mod issue;
 mod payload;

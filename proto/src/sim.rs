@@ -598,6 +598,8 @@ impl Sim {
             rules: Vec::new(),
             purpose: None,
             until: None,
+            history: Default::default(),
+            on_end: Default::default(),
         };
         let own = Own {
             circle,
@@ -620,6 +622,8 @@ impl Sim {
                 rules: Vec::new(),
                 purpose: None,
                 until: None,
+                history: Default::default(),
+                on_end: Default::default(),
             },
             seal: Seal::Group(1, self.random_key()),
         };

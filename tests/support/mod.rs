@@ -16,7 +16,7 @@ use fmesh::{
     config::Config,
     keystore,
     node::{Node, Running},
-    writer::Edit,
+    writer::{Edit, NewCircle},
 };
 use fmesh_proto::{
     circle::{Audience, Rule, Slots},
@@ -197,7 +197,7 @@ pub fn capacity(key: &str, free: u32) -> Edit {
 }
 
 pub fn circle(name: &str, audience: Audience, kinds: &[Kind], slots: Option<&[&str]>) -> Edit {
-    Edit::PutCircle {
+    Edit::PutCircle(NewCircle {
         name: name.into(),
         audience: Some(audience),
         rules: vec![Rule {
@@ -207,9 +207,8 @@ pub fn circle(name: &str, audience: Audience, kinds: &[Kind], slots: Option<&[&s
             }),
             ..Rule::default()
         }],
-        purpose: None,
-        until: None,
-    }
+        ..NewCircle::default()
+    })
 }
 
 pub fn group(members: &[SiteId]) -> Audience {

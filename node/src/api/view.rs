@@ -15,6 +15,7 @@ mod mesh;
 mod object;
 mod problem;
 mod record;
+mod standing;
 
 use fmesh_proto::{
     kinds::Slot,
@@ -46,6 +47,10 @@ pub use self::{
     },
     problem::{Code, Exit, Problem, RowError},
     record::{Record, RecordCore, RecordExport, RecordHead},
+    standing::{
+        Confirmation, Contradiction, Deletion, Delivered, Delivery, EndedGrant, RecordDelivery,
+        Standing,
+    },
 };
 
 /// A type that stands alone in an answer.

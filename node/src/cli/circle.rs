@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 
-use fmesh_proto::{kinds::Kind, taxonomy::Path};
-use jiff::civil::Date;
+use fmesh_proto::{
+    circle::History,
+    kinds::{Kind, OnEnd},
+    taxonomy::Path,
+};
+use jiff::{Timestamp, civil::Date};
 
 use super::{
     Context,
@@ -168,6 +172,15 @@ pub(crate) struct Set {
     /// Last day on which it shows anything
     #[arg(long, value_name = "DATE")]
     until: Option<Date>,
+    /// What a partner that enters a group is given of the past: none, current (each object as it is) or all (every revision) [default: current]
+    ///
+    /// It counts for those who enter from then on. It is for groups only: all members may read what was ever for all of them, and a circle
+    /// of one partner has had the same reader all along.
+    #[arg(long, value_name = "none|current|all")]
+    history: Option<History>,
+    /// What a partner that leaves a group is told to do with what it holds: keep, grey (out of search) or delete (and confirm) [default: grey]
+    #[arg(long, value_name = "keep|grey|delete")]
+    on_end: Option<OnEnd>,
     /// Show what would leave
     #[arg(long)]
     dry_run: bool,
@@ -190,7 +203,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
             if out.as_json(&reply.0)? {
                 return Ok(());
             }
-            out.table(&show(&reply.read()?), "")
+            out.table(&show(&reply.read()?, Timestamp::now()), "")
         }
         Command::Set(set) => {
             let name = set.circle.clone();
@@ -424,6 +437,8 @@ impl Set {
             rules,
             purpose: self.purpose,
             until: self.until,
+            history: self.history,
+            on_end: self.on_end,
         })
     }
 }
@@ -441,10 +456,14 @@ fn changed(context: &Context, reply: &Reply) -> Result<(), Failure> {
         out.say(&format!("Enter: {}", names(&change.entering)));
     }
     if !change.leaving.is_empty() {
-        out.say(&format!(
-            "Leave: {}. What they hold already, they keep.",
-            names(&change.leaving)
-        ));
+        let told = match change.circle.on_end {
+            None | Some(OnEnd::Keep) => "What they hold already, they keep",
+            Some(OnEnd::Grey) => {
+                "They are told to leave what they hold out of search; they keep it"
+            }
+            Some(OnEnd::Delete) => "They are told to delete what they hold, and to confirm it",
+        };
+        out.say(&format!("Leave: {}. {told}.", names(&change.leaving)));
     }
     let name = &change.circle.name;
     if change.removed {
@@ -562,7 +581,7 @@ fn circles(circles: &[Circle]) -> Table {
     table
 }
 
-fn show(c: &Circle) -> Table {
+fn show(c: &Circle, now: Timestamp) -> Table {
     let mut table = Table::new(&[text("CIRCLE"), text("")]);
     table.title(1, printable(&c.name));
     let mut line = |name: &str, value: String| table.row([name.to_owned(), value]);
@@ -589,6 +608,37 @@ fn show(c: &Circle) -> Table {
             until
         },
     );
+    if let Some(history) = c.history {
+        line(
+            "who enters is given",
+            match history {
+                History::None => "what comes from then on",
+                History::Current => "each object as it is",
+                History::All => "every revision",
+            }
+            .to_owned(),
+        );
+    }
+    if let Some(on_end) = c.on_end {
+        line(
+            "who leaves is told to",
+            match on_end {
+                OnEnd::Keep => "keep what it holds",
+                OnEnd::Grey => "leave what it holds out of search",
+                OnEnd::Delete => "delete the values, and confirm it",
+            }
+            .to_owned(),
+        );
+    }
+    for delivery in &c.delivery {
+        line(
+            &delivery.partner.name,
+            super::partner::delivered(delivery, now),
+        );
+    }
+    for deletion in &c.deletions {
+        line("left", super::partner::deleted(deletion, now));
+    }
     line("id", c.id.hex());
     table
 }

@@ -60,6 +60,9 @@ pub(crate) struct Args {
     /// Also our own resources
     #[arg(long)]
     own: bool,
+    /// Also what came under grants that have ended
+    #[arg(long)]
+    ended: bool,
     /// At most so many answers
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
@@ -131,6 +134,7 @@ fn request(args: Args) -> FindRequest {
             .map(|c| c.to_uppercase())
             .collect(),
         own: args.own,
+        ended: args.ended,
         limit: args.limit,
     }
 }
@@ -240,7 +244,11 @@ fn table(hits: &[Hit], now: Timestamp) -> Table {
             format!(
                 "{}{}",
                 age(hit.signed, now),
-                if hit.stale { " ~ stale" } else { "" }
+                match (hit.ended, hit.stale) {
+                    (true, _) => " ~ ended",
+                    (_, true) => " ~ stale",
+                    _ => "",
+                }
             ),
             match hit.fit {
                 Fit::Full => "full",
@@ -308,6 +316,7 @@ mod tests {
             received: Timestamp::from_second(1_000_000).unwrap(),
             seq: 4,
             stale: false,
+            ended: false,
         }
     }
 

@@ -1,6 +1,6 @@
 //! `fmesh partner`: who is in, who knocks, who is put out.
 
-use fmesh_proto::membership::Role;
+use fmesh_proto::{kinds::OnEnd, membership::Role};
 use jiff::Timestamp;
 
 use super::{
@@ -14,7 +14,8 @@ use super::{
     words::{age, count, fingerprint, list, printable},
 };
 use crate::api::view::{
-    CircleFate, Partner, Pending, Ping, RemovalChange, RemoveRequest, RoleRequest,
+    CircleFate, Deletion, Delivery, EndedGrant, Partner, Pending, Ping, RemovalChange,
+    RemoveRequest, RoleRequest,
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -397,5 +398,74 @@ fn show(partner: &Partner, now: Timestamp) -> Table {
     if let Some(error) = &partner.last_error {
         line("last error", error.clone());
     }
+    for delivery in &partner.standing.delivery {
+        let circle = delivery.circle_name.as_deref().unwrap_or("all members");
+        line(&format!("in {circle}"), delivered(delivery, now));
+    }
+    for deletion in &partner.standing.deletions {
+        let circle = match &deletion.circle_name {
+            Some(name) => name.clone(),
+            None => format!("a former circle ({})", deletion.circle),
+        };
+        line(&format!("left {circle}"), deleted(deletion, now));
+    }
+    for contradiction in &partner.standing.contradictions {
+        let [first, second] = contradiction.leaves;
+        line(
+            "contradiction",
+            format!(
+                "leaves {first} and {second} both say position {} of circle {}; both are kept, since {}",
+                contradiction.feed_seq,
+                contradiction.circle,
+                age(contradiction.since, now)
+            ),
+        );
+    }
+    for grant in &partner.standing.ended {
+        line(&format!("we left {}", grant.circle), let_go(grant, now));
+    }
     table
+}
+
+/// How far a partner is in a circle: `41 behind, has 12 of 53 since 2 h ago`.
+pub(super) fn delivered(delivery: &Delivery, now: Timestamp) -> String {
+    let since = delivery
+        .since
+        .map_or_else(String::new, |at| format!(", said {}", age(at, now)));
+    match delivery.lacks {
+        0 => format!("has all {} positions{since}", delivery.last),
+        lacks => format!(
+            "{lacks} behind, has {} of {} positions{since}",
+            delivery.has, delivery.last
+        ),
+    }
+}
+
+/// Whether a partner confirmed that it deleted what it was asked to.
+pub(super) fn deleted(deletion: &Deletion, now: Timestamp) -> String {
+    let name = &deletion.partner.name;
+    match &deletion.confirmed {
+        Some(done) => format!(
+            "{name} confirmed deletion of {} on {} (leaf {} of its log)",
+            done.records
+                .map_or_else(|| "its records".to_owned(), records),
+            done.at.strftime("%F %R UTC"),
+            done.leaf
+        ),
+        None => format!(
+            "{name} has not confirmed deletion; asked {}",
+            age(deletion.asked, now)
+        ),
+    }
+}
+
+/// What was done here when a grant of the partner's ended.
+fn let_go(grant: &EndedGrant, now: Timestamp) -> String {
+    let what = match (grant.on_end, grant.done) {
+        (OnEnd::Keep, _) => "what we hold stays as it is".to_owned(),
+        (OnEnd::Grey, _) => "what we hold is left out of search".to_owned(),
+        (OnEnd::Delete, true) => format!("{} deleted, receipt signed", records(grant.deleted)),
+        (OnEnd::Delete, false) => format!("{} deleted so far", records(grant.deleted)),
+    };
+    format!("{}: {what}", age(grant.since, now))
 }

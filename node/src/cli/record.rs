@@ -12,7 +12,7 @@ use super::{
     table::{Table, extra, number, text},
     words::{age, fingerprint_short, list, shown},
 };
-use crate::api::view::{Record, RecordCore, RecordExport, RecordHead};
+use crate::api::view::{Delivered, Record, RecordCore, RecordDelivery, RecordExport, RecordHead};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -226,6 +226,9 @@ fn state(r: &RecordHead) -> &'static str {
     if r.void {
         return "void";
     }
+    if r.ended {
+        return "ended";
+    }
     match (r.retired, r.current) {
         (true, _) => "retired",
         (false, true) => "current",
@@ -278,12 +281,45 @@ fn show(r: &Record, now: Timestamp) -> Table {
         .iter()
         .map(|(circle, at)| format!("{circle} no. {at}"))
         .collect();
+    for delivery in &r.delivery {
+        let circle = delivery.circle_name.as_deref().unwrap_or("all members");
+        line(&format!("in {circle}"), delivered(delivery, now));
+    }
     line(
         "feeds",
         format!("{} of {} circles", list(&feeds), r.feeds_total),
     );
     table
 }
+
+/// Who has a record: `Bolt Nord since 2 h ago; waits for Carbo SA`.
+fn delivered(delivery: &RecordDelivery, now: Timestamp) -> String {
+    let has = |d: &Delivered| format!("{} since {}", d.partner.name, age(d.by, now));
+    let shown = delivery.delivered.iter().take(NAMED_MAX).map(has);
+    let mut has = shown.collect::<Vec<_>>().join(", ");
+    if delivery.delivered.len() > NAMED_MAX {
+        has += &format!(" and {} more", delivery.delivered.len() - NAMED_MAX);
+    }
+    let waits: Vec<String> = delivery
+        .waiting
+        .iter()
+        .take(NAMED_MAX)
+        .map(|w| w.name.clone())
+        .collect();
+    let more = match delivery.waiting.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    match (has.is_empty(), waits.is_empty()) {
+        (true, true) => "for nobody".to_owned(),
+        (false, true) => has,
+        (true, false) => format!("waits for {}{more}", list(&waits)),
+        (false, false) => format!("{has}; waits for {}{more}", list(&waits)),
+    }
+}
+
+/// Partners that one line names.
+const NAMED_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -221,6 +221,7 @@ mod tests {
             i_see: Counts::default(),
             refused_records: 0,
             refused_reason: None,
+            standing: Default::default(),
             misbehaved: 0,
             misbehaved_how: None,
         }

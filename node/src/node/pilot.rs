@@ -873,10 +873,7 @@ impl Pilot {
             reader,
         )?;
         circles.into_keys().try_fold(0, |sum: u64, circle| {
-            Ok(sum
-                + store
-                    .feed_tail(&circle)?
-                    .saturating_sub(store.feed_ack(&circle, reader)?))
+            Ok(sum + store.lacking(&self.node.site, &circle, reader)?)
         })
     }
 

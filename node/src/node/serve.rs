@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fmesh_proto::{
-    circle::{ASKED_SLOTS, Audience, Circle, Object, permits},
+    circle::{ASKED_SLOTS, Audience, Circle, History, Object, permits},
     directory,
     id::{CircleId, SiteId},
     keys::{OperatingKeys, pairwise_circle},
@@ -19,10 +19,12 @@ use fmesh_proto::{
     wire,
 };
 
-use crate::store::{FeedEntry, Store, StoreError};
+use crate::store::{Entry, FeedEntry, Store, StoreError};
 
 /// Publication bytes in one answer, below the sync message limit.
 const PAGE_BYTES: usize = limits::SYNC_MESSAGE_BYTES_MAX - 16 * 1024;
+/// Positions of a feed that are looked at for one answer: where most are withheld, it has few records.
+const FEED_LOOKED_AT: usize = 16 * limits::FEED_BATCH_RECORDS_MAX;
 
 /// Everything that serving needs; cheap to clone into a blocking task.
 #[derive(Debug, Clone)]
@@ -164,7 +166,8 @@ impl Server {
         Ok(answer)
     }
 
-    /// A page of a feed of ours; `None` if `to` is not in the circle.
+    /// A page of a feed of ours; `None` if `to` is not in the circle. What is older than the reader's entry into a group is
+    /// given as the circle's history says, and is otherwise said to be withheld.
     fn feed(
         &self,
         to: &SiteId,
@@ -178,31 +181,77 @@ impl Server {
         let today = jiff::Timestamp::now()
             .to_zoned(jiff::tz::TimeZone::UTC)
             .date();
-        let mut view = Vec::new();
+        let mut page = wire::FeedResponse {
+            last: self.store.feed_tail(circle)?,
+            ..wire::FeedResponse::default()
+        };
+        let entry = self.entry(to, circle, definition.as_ref())?;
+        let mut begin = after;
+        if entry.history == History::None && entry.after > after {
+            let last = entry.after.min(page.last);
+            withhold(&mut page, after + 1, last);
+            begin = entry.after;
+        }
         let mut bytes = 0;
-        let entries = self.store.feed_entries(circle, after);
-        for entry in entries.take(limits::FEED_BATCH_RECORDS_MAX) {
-            let entry = entry?;
-            let Some((archive, _)) = self.store.record(&self.site, entry.seq)? else {
+        for feed_entry in self.store.feed_entries(circle, begin).take(FEED_LOOKED_AT) {
+            let feed_entry = feed_entry?;
+            let at = feed_entry.feed_seq;
+            // Of the past, the state as it is: nobody needs to know what has ended, or what is not shown any more.
+            let only_state = at <= entry.after && entry.history == History::Current;
+            if only_state && !self.is_current(&feed_entry)? {
+                withhold(&mut page, at, at);
+                continue;
+            }
+            let Some((archive, _)) = self.store.record(&self.site, feed_entry.seq)? else {
                 break;
             };
-            let text = self
-                .shown(&archive, circle, definition.as_ref(), &entry, today)?
-                .encode()
-                .into_bytes();
+            let (shown, is_state) =
+                self.shown(&archive, circle, definition.as_ref(), &feed_entry, today)?;
+            if only_state && !is_state {
+                withhold(&mut page, at, at);
+                continue;
+            }
+            let text = shown.encode().into_bytes();
             bytes += text.len();
-            if bytes > limits::FEED_BATCH_BYTES_MAX && !view.is_empty() {
+            if bytes > limits::FEED_BATCH_BYTES_MAX && !page.view.is_empty() {
                 break;
             }
-            view.push(text);
+            page.view.push(text);
+            if page.view.len() == limits::FEED_BATCH_RECORDS_MAX {
+                break;
+            }
         }
-        Ok(Some(wire::FeedResponse {
-            view,
-            last: self.store.feed_tail(circle)?,
-        }))
+        Ok(Some(page))
     }
 
-    /// What the circle is shown of one record: what it was shown when it was signed, as far as it may see it today.
+    /// Where `reader` entered, in a group; everywhere else it was from the beginning.
+    fn entry(
+        &self,
+        reader: &SiteId,
+        circle: &CircleId,
+        definition: Option<&Circle>,
+    ) -> Result<Entry, StoreError> {
+        let from_the_beginning = Entry {
+            after: 0,
+            history: History::All,
+        };
+        let is_group = |c: &Circle| matches!(c.audience, Audience::Group { .. });
+        if !definition.is_some_and(is_group) {
+            return Ok(from_the_beginning);
+        }
+        let secret = self.store.circle_secret(circle)?;
+        let entry = secret.and_then(|secret| secret.entered.get(reader).copied());
+        Ok(entry.unwrap_or(from_the_beginning))
+    }
+
+    /// No later revision of its object was signed.
+    fn is_current(&self, entry: &FeedEntry) -> Result<bool, StoreError> {
+        let current = self.store.current(&self.site, &entry.kind, &entry.id)?;
+        Ok(current == Some(entry.seq))
+    }
+
+    /// What the circle is shown of one record: what it was shown when it was signed, as far as it may see it today. True
+    /// if that says something of an object that lives.
     fn shown(
         &self,
         archive: &View,
@@ -210,15 +259,15 @@ impl Server {
         definition: Option<&Circle>,
         entry: &FeedEntry,
         today: jiff::civil::Date,
-    ) -> Result<View, StoreError> {
+    ) -> Result<(View, bool), StoreError> {
         let damaged =
             |what: String| StoreError::Corrupt(format!("own record {}: {what}", entry.seq));
         let issued = Issued::from_full_view(archive).map_err(|e| damaged(e.to_string()))?;
         let claims = &issued.claims;
         let slots: BTreeSet<String> = match (&claims.kind, definition) {
             (Kind::Keys | Kind::Membership, _) => BTreeSet::new(),
-            // A grant is in its partner's feed and in no other.
-            (Kind::Grant, _) => entry.slots.clone(),
+            // It is in its partner's feed and in no other.
+            (kind, _) if kind.is_personal() => entry.slots.clone(),
             (_, None) => BTreeSet::new(),
             (kind, Some(definition)) => {
                 let fields = issued
@@ -239,9 +288,11 @@ impl Server {
             leaf_hash(issued.core().as_bytes()),
             leaf_hash(archive.core().as_bytes())
         );
-        issued
+        let is_state = !slots.is_empty() && !claims.retired;
+        let view = issued
             .view(circle, &slots)
-            .ok_or_else(|| damaged("it does not go to the circle whose feed lists it".into()))
+            .ok_or_else(|| damaged("it does not go to the circle whose feed lists it".into()))?;
+        Ok((view, is_state))
     }
 
     /// Circles that `reader` is in, with their definitions where the operator made one.
@@ -289,6 +340,14 @@ pub(super) fn circles_of(
     Ok(circles)
 }
 
+/// Says that positions are not for the reader, in one run with those before.
+fn withhold(page: &mut wire::FeedResponse, first: u64, last: u64) {
+    match page.withheld.last_mut() {
+        Some(run) if run.last + 1 == first => run.last = last,
+        _ => page.withheld.push(wire::FeedRun { first, last }),
+    }
+}
+
 fn refusal(code: &str, text: &str) -> wire::Response {
     wire::Response {
         what: Some(wire::response::What::Refusal(wire::Refusal {
@@ -297,3 +356,8 @@ fn refusal(code: &str, text: &str) -> wire::Response {
         })),
     }
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod withheld;

@@ -14,8 +14,8 @@ use fmesh_proto::{
 };
 
 use super::{
-    Answer, Answers, FindError, Fit, Free, Index, Missing, Piece, Query, ResourceEntry, Stamp,
-    Supply,
+    Answer, Answers, FindError, Fit, Free, Index, Missing, Piece, Query, ResourceEntry, SiteEntry,
+    Stamp, Supply,
     lists::{ListNumber, Verdict},
     site::{self, Fits, Profile, SiteVerdict},
     unit_number,
@@ -29,7 +29,7 @@ impl Index {
             .own
             .and_then(|own| self.site_numbers.get(&own))
             .copied();
-        let place = || self.profile(own?)?.place();
+        let place = || self.profile(own?, query)?.place();
         let from = query.from.or_else(place);
         if query.within_km.is_some() && from.is_none() {
             return Err(FindError::NoPlace);
@@ -38,18 +38,15 @@ impl Index {
             || NOT,
             |entry| match Some(entry.id) == query.own && !query.with_own {
                 true => NOT,
-                false => site::judge(
-                    query,
-                    from,
-                    entry.profile.as_ref().map(|(_, profile)| profile),
-                ),
+                false => site::judge(query, from, entry.profile_for(query)),
             },
         );
         let lists = self.lists.judge(&query.required);
         let mut bare = Vec::new();
         let mut resources = vec![Verdict::No; self.resources.numbers()];
         for (number, entry) in self.resources.iter() {
-            let verdict = entry.list.map_or(Verdict::No, |list| lists[list as usize]);
+            let list = entry.list.filter(|_| query.takes(entry.has_ended()));
+            let verdict = list.map_or(Verdict::No, |list| lists[list as usize]);
             resources[number as usize] = verdict;
             if entry.named == 0 && verdict > Verdict::No {
                 bare.push(number);
@@ -71,9 +68,23 @@ impl Index {
         Ok(search.answers())
     }
 
-    fn profile(&self, site: u32) -> Option<&Profile> {
-        let profile = self.sites.get(site)?.profile.as_ref();
-        profile.map(|(_, profile)| profile)
+    fn profile(&self, site: u32, query: &Query) -> Option<&Profile> {
+        self.sites.get(site)?.profile_for(query)
+    }
+}
+
+impl SiteEntry {
+    fn profile_for(&self, query: &Query) -> Option<&Profile> {
+        let profile = self.profile.as_ref();
+        let taken = profile.filter(|(stamp, _)| query.takes(stamp.ended));
+        taken.map(|(_, profile)| profile)
+    }
+}
+
+impl Query {
+    /// Is something that has ended, or not, looked at?
+    fn takes(&self, ended: bool) -> bool {
+        self.with_ended || !ended
     }
 }
 
@@ -144,6 +155,9 @@ impl<'a> Search<'a> {
             if verdict == Verdict::No {
                 continue;
             }
+            if !self.query.takes(row.ended) {
+                continue;
+            }
             let Some(series) = row.lone else {
                 self.pass_pieces(number, row.site, verdict);
                 continue;
@@ -164,7 +178,8 @@ impl<'a> Search<'a> {
         let Some(supply) = index.supplies.get(number) else {
             return;
         };
-        for chain in chains(&supply.pieces) {
+        let taken = |piece: &Piece| self.query.takes(piece.stamp.ended);
+        for chain in chains(&supply.pieces, taken) {
             let pieces = || chain.iter().map(|piece| &supply.pieces[*piece as usize]);
             let mut sum = Sum::default();
             pieces().for_each(|piece| piece.series.add_to(&mut sum, &index.values, self.span));
@@ -313,7 +328,7 @@ impl<'a> Search<'a> {
         let named = supply.key.resources.iter();
         let mut shown: Vec<&ResourceEntry> = named
             .filter_map(|number| index.resources.get(*number))
-            .filter(|resource| resource.list.is_some())
+            .filter(|resource| resource.list.is_some() && self.query.takes(resource.has_ended()))
             .collect();
         shown.sort_by_key(|resource| resource.id);
         let resources = shown.iter().filter_map(|resource| {
@@ -352,7 +367,7 @@ impl<'a> Search<'a> {
         stamp: Stamp,
     ) -> Answer {
         let (query, verdict) = (self.query, self.sites[site as usize]);
-        let profile = self.index.profile(site);
+        let profile = self.index.profile(site, query);
         let weeks: Vec<(Week, Free)> = query
             .weeks
             .weeks()
@@ -404,6 +419,9 @@ impl<'a> Search<'a> {
             country: profile.and_then(Profile::country).map(str::to_owned),
             certificates: certificates(query, profile),
             seq: first.map_or(stamp.seq, |piece| piece.stamp.seq),
+            ended: stamp.ended
+                || offer.resource.is_some_and(ResourceEntry::has_ended)
+                || pieces.iter().any(|piece| piece.stamp.ended),
             signed: counted
                 .iter()
                 .map(|piece| piece.stamp.iat)
@@ -427,10 +445,10 @@ struct Offer<'a> {
 
 /// Pieces that continue each other, in order of weeks. If two pieces of a supply speak of the same week, only pieces of one
 /// name belong together (a day and a night shift, say); if even those overlap, each stands for itself.
-fn chains(pieces: &[Piece]) -> Vec<Vec<u32>> {
+fn chains(pieces: &[Piece], taken: impl Fn(&Piece) -> bool) -> Vec<Vec<u32>> {
     let mut placed: Vec<u32> = Vec::new();
     let mut chains: Vec<Vec<u32>> = Vec::new();
-    for (number, piece) in (0..).zip(pieces) {
+    for (number, piece) in (0..).zip(pieces).filter(|(_, piece)| taken(piece)) {
         match piece.series.range() {
             Some(_) => placed.push(number),
             None => chains.push(vec![number]),

@@ -36,6 +36,8 @@ pub struct Query {
     pub own: Option<SiteId>,
     /// Also our own resources.
     pub with_own: bool,
+    /// Also what came under grants that have ended.
+    pub with_ended: bool,
     /// At most so many answers.
     pub limit: usize,
 }
@@ -55,6 +57,7 @@ impl Query {
             weeks,
             own: None,
             with_own: false,
+            with_ended: false,
             limit: 50,
         }
     }
@@ -117,6 +120,8 @@ pub struct Answer {
     pub certificates: Vec<Certificate>,
     /// Leaf of the capacity, or of the resource, in the author's log.
     pub seq: u64,
+    /// A grant under which some of it came has ended.
+    pub ended: bool,
     /// When the oldest record that counted was signed, as its author says; unix seconds.
     pub signed: u64,
     /// When the oldest record that counted arrived here; unix seconds.

@@ -32,6 +32,7 @@ fn put(index: &mut Index, site: SiteId, kind: Kind, n: u8, seq: u64, shown: &Val
         iat: 1_000 + seq,
         received: 2_000 + seq,
         retired: shown.get("retired").is_some(),
+        ended: false,
         fields: &fields,
     };
     index.put_parts(parts).expect("fields of the kind");
@@ -840,6 +841,7 @@ fn other_kinds_and_wrong_fields_change_nothing() {
         iat: 0,
         received: 0,
         retired: false,
+        ended: false,
         fields: &fields,
     };
     index

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use fmesh_proto::{
-    circle::{Audience, Circle, Rule, Slots},
+    circle::{Audience, Circle, History, Rule, Slots},
     id::{CircleId, SiteId},
-    kinds::Kind,
+    kinds::{Kind, OnEnd},
     limits::{NAME_CHARS_MAX, TEXT_CHARS_MAX},
     membership::Membership,
 };
@@ -17,7 +17,7 @@ use crate::{
         Members, Preview, RuleRequest, RuleView, Sharing, SharingApplied, SharingPut,
     },
     store::LocalObject,
-    writer::Edit,
+    writer::{Edit, NewCircle},
 };
 
 impl Service {
@@ -35,7 +35,13 @@ impl Service {
         let (membership, objects) = (self.membership(), self.node.store.objects(None)?);
         let circles = self.node.store.circles()?;
         let circle = choose(&circles, name)?;
-        Ok(self.circle_view(&membership, &objects, circle))
+        let mut deletions = self.deletions(&membership, &circles, &objects)?;
+        deletions.retain(|deletion| deletion.circle == circle.id);
+        Ok(view::Circle {
+            deletions,
+            delivery: self.delivery_of(&membership, circle)?,
+            ..self.circle_view(&membership, &objects, circle)
+        })
     }
 
     /// Creates or replaces a circle; a dry run says what would leave or stop leaving.
@@ -50,13 +56,7 @@ impl Service {
                 None => None,
             };
             let after = after(name, before, audience.clone(), put, &objects)?;
-            let edit = Edit::PutCircle {
-                name: name.to_owned(),
-                audience,
-                rules: after.rules.clone(),
-                purpose: after.purpose.clone(),
-                until: after.until,
-            };
+            let edit = edit_of(audience, after.clone());
             let change = self.change(&membership, &objects, before, &after, dry_run);
             (edit, change)
         };
@@ -154,6 +154,8 @@ impl Service {
                 .iter()
                 .map(|rule| rule_text(rule_view(rule, &objects)))
                 .collect(),
+            history: is_group(&circle).then_some(circle.history),
+            on_end: is_group(&circle).then_some(circle.on_end),
             name: circle.name,
             purpose: circle.purpose,
             until: circle.until,
@@ -217,10 +219,14 @@ impl Service {
         for text in put.sharing.circles {
             let before = circles.iter().find(|circle| circle.name == text.name);
             let audience = self.audience(&membership, text.audience)?;
+            let is_group = matches!(audience, Audience::Group { .. });
             let asked = CirclePut {
                 rules: text.rules,
                 purpose: text.purpose,
                 until: text.until,
+                // What the text does not say is not kept.
+                history: text.history.or(is_group.then(History::default)),
+                on_end: text.on_end.or(is_group.then(OnEnd::default)),
                 ..CirclePut::default()
             };
             let after = after(&text.name, before, Some(audience.clone()), asked, &objects)?;
@@ -230,13 +236,7 @@ impl Service {
             }
             let change = self.change(&membership, &objects, before, &after, put.dry_run);
             applied.changes.push(change);
-            edits.push(Edit::PutCircle {
-                name: text.name,
-                audience: Some(audience),
-                rules: after.rules,
-                purpose: after.purpose,
-                until: after.until,
-            });
+            edits.push(edit_of(Some(audience), after));
         }
         if put.prune {
             let removal = |circle| self.removal(&membership, &objects, circle, put.dry_run);
@@ -378,8 +378,12 @@ impl Service {
                 .collect(),
             purpose: circle.purpose.clone(),
             until: circle.until,
+            history: is_group(circle).then_some(circle.history),
+            on_end: is_group(circle).then_some(circle.on_end),
             ended: circle.until.is_some_and(|last| today > last),
             objects: u64::try_from(shown.count()).unwrap_or(u64::MAX),
+            deletions: Vec::new(),
+            delivery: Vec::new(),
         }
     }
 
@@ -403,6 +407,23 @@ impl Service {
         let site = |name: &String| self.partner(membership, name).map(|member| member.site);
         names.iter().map(site).collect()
     }
+}
+
+fn is_group(circle: &Circle) -> bool {
+    matches!(circle.audience, Audience::Group { .. })
+}
+
+/// The edit that makes a circle what it will be.
+fn edit_of(audience: Option<Audience>, after: Circle) -> Edit {
+    Edit::PutCircle(NewCircle {
+        name: after.name,
+        audience,
+        rules: after.rules,
+        purpose: after.purpose,
+        until: after.until,
+        history: after.history,
+        on_end: after.on_end,
+    })
 }
 
 /// The circle as it will be.
@@ -438,6 +459,14 @@ fn after(
             "say who it is for: --to PARTNER, --group PARTNER,PARTNER or --mesh",
         ));
     };
+    if (put.history.is_some() || put.on_end.is_some())
+        && !matches!(audience, Audience::Group { .. })
+    {
+        return Err(Error::request(
+            format!("circle {name:?} is not for a group, so nobody enters or leaves it"),
+            "history and on-end are for groups: members of the mesh may read all that was ever for all of them, and a circle of one partner has no other reader",
+        ));
+    }
     let mut rules = match before {
         Some(circle) if put.keep_rules => circle.rules.clone(),
         _ => Vec::new(),
@@ -466,6 +495,12 @@ fn after(
         until: put
             .until
             .or_else(|| old(put.keep_rules).and_then(|circle| circle.until)),
+        history: put
+            .history
+            .unwrap_or_else(|| before.map(|circle| circle.history).unwrap_or_default()),
+        on_end: put
+            .on_end
+            .unwrap_or_else(|| before.map(|circle| circle.on_end).unwrap_or_default()),
     })
 }
 

@@ -90,6 +90,7 @@ impl Service {
             signed: view::time(answer.signed),
             received: view::time(answer.received),
             seq: answer.seq,
+            ended: answer.ended,
             stale: now.saturating_sub(answer.signed) > STALE_SECONDS,
         }
     }
@@ -160,6 +161,7 @@ fn query(asked: FindRequest, today: Date) -> Result<Query, Error> {
     query.need = asked.need.map(|need| need.value);
     query.unit = asked.need.map(|need| need.unit.unwrap_or(Unit::HOUR));
     query.with_own = asked.own;
+    query.with_ended = asked.ended;
     query.limit = match usize::try_from(asked.limit).unwrap_or(usize::MAX) {
         0 => query.limit,
         limit => limit.min(ANSWERS_MAX),

@@ -139,6 +139,7 @@ impl Service {
             i_see: Counts::default(),
             refused_records: refused.iter().map(|refusal| refusal.count).sum(),
             refused_reason: newest.map(|refusal| refusal.reason.clone()),
+            standing: view::Standing::default(),
             misbehaved: misbehaved.as_ref().map_or(0, |(_, times)| *times),
             misbehaved_how: misbehaved.map(|(how, _)| how),
         })

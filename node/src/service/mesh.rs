@@ -387,6 +387,15 @@ fn troubles(
                 show(),
             ));
         }
+        if let Some(first) = partner.standing.contradictions.first() {
+            troubles.push(said(
+                &format!(
+                    "{} signed two different records for one place of a feed, {} and {} of its log: it may tell its readers different things",
+                    partner.name, first.leaves[0], first.leaves[1]
+                ),
+                show(),
+            ));
+        }
         if let Some(how) = &partner.misbehaved_how {
             let (name, times) = (&partner.name, partner.misbehaved);
             troubles.push(said(

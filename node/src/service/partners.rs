@@ -11,7 +11,7 @@ use fmesh_proto::{
 
 use super::{Error, Service, refs, sharing, today};
 use crate::{
-    api::view::{self, Counts, List, Partner, PartnerState, Pending},
+    api::view::{self, Counts, List, Partner, PartnerState, Pending, Standing},
     node::PeerStatus,
     store::{LocalObject, PendingJoin, Refusal},
     writer::Edit,
@@ -37,9 +37,17 @@ impl Service {
             },
             Err(error) => return Err(error),
         };
-        rows.into_iter()
+        let mut row = rows
+            .into_iter()
             .find(|row| row.site == site)
-            .ok_or_else(|| Error::not_found("the partner has left meanwhile", "fmesh partner list"))
+            .ok_or_else(|| {
+                Error::not_found("the partner has left meanwhile", "fmesh partner list")
+            })?;
+        if membership.member(&site).is_some() {
+            let circles = self.node.store.circles()?;
+            row.standing.delivery = self.delivery_to(&membership, &circles, &site)?;
+        }
+        Ok(row)
     }
 
     /// Sites that knock, oldest first.
@@ -95,9 +103,11 @@ impl Service {
         membership: &Membership,
         members: impl Iterator<Item = &'a Member>,
     ) -> Result<Vec<Partner>, Error> {
+        let (circles, objects) = (self.node.store.circles()?, self.node.store.objects(None)?);
         let facts = Facts {
             live: self.node.live.borrow().peers.clone(),
-            shown: Shown::new(self.node.store.circles()?, &self.node.store.objects(None)?),
+            standings: self.standings(membership, &circles, &objects)?,
+            shown: Shown::new(circles, &objects),
             addresses: self.node.store.addresses()?,
             refusals: self.node.store.refusals()?,
             counts: crate::node::read(&self.node.index).counts(),
@@ -150,6 +160,11 @@ impl Service {
             },
             refused_records: refused.iter().map(|refusal| refusal.count).sum(),
             refused_reason: refused.last().map(|refusal| refusal.reason.clone()),
+            standing: facts
+                .standings
+                .get(&member.site)
+                .cloned()
+                .unwrap_or_default(),
             misbehaved: live.misbehaved.as_ref().map_or(0, |(_, times)| *times),
             misbehaved_how: live.misbehaved.as_ref().map(|(how, _)| how.clone()),
         }
@@ -159,6 +174,7 @@ impl Service {
 /// What all rows are made of, read once.
 struct Facts {
     live: BTreeMap<SiteId, PeerStatus>,
+    standings: BTreeMap<SiteId, Standing>,
     shown: Shown,
     addresses: BTreeMap<SiteId, fmesh_proto::wire::AddressRecord>,
     refusals: Vec<Refusal>,

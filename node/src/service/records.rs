@@ -6,14 +6,15 @@ use fmesh_proto::{
     log::prove_inclusion,
     membership::{Act, Membership},
     note::{ProofFile, vkey},
-    record::{Claims, Verified, View},
+    record::{Claims, Parsed, Verified, View},
 };
 use serde_json::Value;
 
 use super::{Error, Service, audit::SECRET_SLOT, refs};
 use crate::{
     api::view::{self, List, Record, RecordCore, RecordExport, RecordHead, Shown},
-    store::LocalObject,
+    store::{Ending, LocalObject},
+    writer::endings::has_ended,
 };
 
 /// Which records of one log.
@@ -44,6 +45,7 @@ impl Service {
             Some(text) => Some(Wanted::from_text(text, &objects)?),
             None => None,
         };
+        let endings = self.node.store.endings()?;
         let limit = match query.limit {
             0 => 100,
             limit => limit.min(1_000),
@@ -56,9 +58,8 @@ impl Service {
                 next = seq.checked_sub(1).map(|last| last.to_string());
                 break;
             }
-            let core = fmesh_proto::id::Digest::of(view.core().as_bytes());
-            let parsed = view.parse()?;
-            let claims = parsed.claims();
+            let record = view.parse().map(Parsed::from_store)?;
+            let claims = record.claims();
             let kind_fits = query.kind.as_ref().is_none_or(|kind| *kind == claims.kind);
             if !kind_fits || wanted.as_ref().is_some_and(|wanted| !wanted.fits(claims)) {
                 continue;
@@ -66,7 +67,7 @@ impl Service {
             if query.current && !self.is_current(claims)? {
                 continue;
             }
-            items.push(self.head(&membership, claims, core, received, &objects)?);
+            items.push(self.head(&membership, &record, received, &objects, &endings)?);
         }
         Ok(List::new(items, next))
     }
@@ -81,10 +82,10 @@ impl Service {
         Ok(Record {
             head: self.head(
                 &membership,
-                claims,
-                record.core_digest(),
+                &record,
                 received,
                 &objects,
+                &self.node.store.endings()?,
             )?,
             mesh: claims.mesh,
             prev: claims.prev,
@@ -92,6 +93,7 @@ impl Service {
             slots: record.fields().iter().map(slot).collect(),
             feeds: record.feeds().to_vec(),
             feeds_total: u64::try_from(record.feeds_total()).unwrap_or(u64::MAX),
+            delivery: self.record_delivery(&membership, &record)?,
         })
     }
 
@@ -238,11 +240,12 @@ impl Service {
     fn head(
         &self,
         membership: &Membership,
-        claims: &Claims,
-        core: fmesh_proto::id::Digest,
+        record: &Verified,
         received: u64,
         objects: &[LocalObject],
+        endings: &[Ending],
     ) -> Result<RecordHead, Error> {
+        let claims = record.claims();
         let key = objects
             .iter()
             .find(|object| object.kind == claims.kind && object.id == claims.id)
@@ -258,9 +261,10 @@ impl Service {
             current: self.is_current(claims)? && !void,
             void,
             retired: claims.retired,
+            ended: has_ended(endings, record),
             signed: view::time(claims.iat),
             received: view::time(received),
-            core,
+            core: record.core_digest(),
         })
     }
 

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use fmesh_proto::{
     circle::{Audience, Circle, Decision, Object, Rule, Slots, permits},
     id::{ObjectId, SiteId},
-    kinds::Kind,
 };
 use jiff::civil::Date;
 use serde_json::Value;
@@ -72,10 +71,10 @@ pub(crate) fn preview(
     today: Date,
 ) -> Preview {
     let circles = circles_of(circles, &partner.site);
-    // Grants carry keys to their own readers; nobody selects or withholds them.
+    // Grants and receipts go to their own readers; nobody selects or withholds them.
     let mut live: Vec<&LocalObject> = objects
         .iter()
-        .filter(|object| !object.retired && object.kind != Kind::Grant)
+        .filter(|object| !object.retired && !object.kind.is_personal())
         .collect();
     live.sort_by_key(|object| (object.kind.to_string(), object.key.as_str()));
     let (visible, withheld) = live

@@ -10,16 +10,19 @@ use fmesh_proto::{
     circle::Circle,
     id::{CircleId, Digest, InviteId, ObjectId, SiteId},
     kinds::Kind,
+    publication::Publication,
     record::View,
     wire,
 };
 use prost::Message as _;
 
 use super::{
-    CircleSecret, FeedEntry, Head, Invite, Issue, LocalObject, Meta, PendingJoin, REFUSALS_MAX,
-    Refusal, Store, StoreError,
+    CircleSecret, Ending, FeedEntry, Head, Invite, Issue, LocalObject, Meta, PendingJoin,
+    REFUSALS_MAX, Refusal, Store, StoreError, Through, TwoFaced,
     codec::{self, from_json, json},
+    delivery::ACKS_KEPT,
     keys::{self, Table},
+    publications::STRIPPED,
     tiles::{self, Tile},
 };
 
@@ -37,6 +40,7 @@ enum Op {
     Put(Vec<u8>, Vec<u8>),
     Delete(Vec<u8>),
     Node(SiteId, u8, u64, Digest),
+    FeedAck(Vec<u8>, u64, u64),
     Object(Box<LocalObject>),
     DeleteObject(Kind, ObjectId),
     Refusal(Refusal),
@@ -120,10 +124,10 @@ impl Changes {
         let key = Table::FeedPosition.key(&[&issuer.0, &circle.0]);
         self.put(key, feed_seq.to_be_bytes());
     }
-    /// How far a reader of our feed is, durably on its side.
-    pub fn put_feed_ack(&mut self, circle: &CircleId, reader: &SiteId, feed_seq: u64) {
+    /// How far a reader of our feed is, durably on its side, and when it said so; kept with what it said before.
+    pub fn put_feed_ack(&mut self, circle: &CircleId, reader: &SiteId, feed_seq: u64, at: u64) {
         let key = Table::FeedAck.key(&[&circle.0, &reader.0]);
-        self.put(key, feed_seq.to_be_bytes());
+        self.ops.push(Op::FeedAck(key, feed_seq, at));
     }
     /// An epoch key that somebody granted us.
     pub fn put_epoch_key(
@@ -138,6 +142,44 @@ impl Changes {
     /// Its grant ended.
     pub fn delete_epoch_key(&mut self, issuer: &SiteId, circle: &CircleId, epoch: u64) {
         self.delete(keys::epoch(issuer, circle, epoch));
+    }
+    /// Through which circles the slots of a record were opened; only of records that came through several.
+    pub fn put_through(&mut self, site: &SiteId, seq: u64, through: &Through) {
+        self.put(Table::Through.numbered(&site.0, seq), json(through));
+    }
+    /// The end of a grant to us.
+    pub fn put_ending(&mut self, ending: &Ending) {
+        let key = Table::Ending.key(&[&ending.issuer.0, &ending.circle.0]);
+        self.put(key, json(ending));
+    }
+    /// It was granted again.
+    pub fn delete_ending(&mut self, issuer: &SiteId, circle: &CircleId) {
+        self.delete(Table::Ending.key(&[&issuer.0, &circle.0]));
+    }
+    /// Which leaf stands at a position of a feed that we read.
+    pub fn put_fed(&mut self, issuer: &SiteId, circle: &CircleId, feed_seq: u64, seq: u64) {
+        let key = keys::place(Table::Fed, issuer, circle, feed_seq);
+        self.put(key, seq.to_be_bytes());
+    }
+    /// Evidence against a site. The caller keeps to [`super::TWO_FACED_MAX`].
+    pub fn put_two_faced(&mut self, evidence: &TwoFaced) {
+        let TwoFaced {
+            issuer,
+            circle,
+            feed_seq,
+            ..
+        } = evidence;
+        let key = keys::place(Table::TwoFaced, issuer, circle, *feed_seq);
+        self.put(key, json(evidence));
+    }
+    /// A publication without its content, to be kept as long as the log.
+    pub fn put_stripped(&mut self, site: &SiteId, publication: &Publication) {
+        let bytes = publication.stripped();
+        let (key, size) = (
+            Table::Publication.numbered(&site.0, publication.from()),
+            publication.size(),
+        );
+        self.put(key, codec::publication(STRIPPED, size, &bytes));
     }
     /// An own object. The commit fails with [`StoreError::NameTaken`] if another one of its kind has its name.
     pub fn put_object(&mut self, object: &LocalObject) {
@@ -231,6 +273,7 @@ impl Stage<'_> {
             Op::Put(key, value) => self.write(key, Some(value)),
             Op::Delete(key) => self.write(key, None),
             Op::Node(site, level, index, hash) => self.node(site, level, index, hash)?,
+            Op::FeedAck(key, feed_seq, at) => self.feed_ack(key, feed_seq, at)?,
             Op::Object(object) => self.object(&object)?,
             Op::DeleteObject(kind, id) => self.delete_object(&kind, &id)?,
             Op::Refusal(refusal) => self.refusal(refusal)?,
@@ -281,6 +324,15 @@ impl Stage<'_> {
                 Ok(free.insert(stored.unwrap_or_default()))
             }
         }
+    }
+
+    fn feed_ack(&mut self, key: Vec<u8>, feed_seq: u64, at: u64) -> Result<(), StoreError> {
+        let acks = self.read(&key, "feed acknowledgement", codec::from_acks)?;
+        let mut acks = acks.unwrap_or_default();
+        acks.push((feed_seq, at));
+        let over = acks.len().saturating_sub(ACKS_KEPT);
+        self.write(key, Some(codec::acks(&acks[over..])));
+        Ok(())
     }
 
     fn object(&mut self, object: &LocalObject) -> Result<(), StoreError> {

@@ -17,8 +17,8 @@ use fmesh_proto::{
 use prost::Message as _;
 
 use super::{
-    CircleSecret, FeedEntry, Invite, Issue, LocalObject, Meta, PendingJoin, Refusal, SCHEMA, Store,
-    StoreError,
+    CircleSecret, Ending, FeedEntry, Invite, Issue, LocalObject, Meta, PendingJoin, Refusal,
+    SCHEMA, Store, StoreError, Through, TwoFaced,
     codec::{self, from_json},
     keys::{self, Cut, Table},
     read,
@@ -174,8 +174,11 @@ impl Check<'_> {
             Table::Membership => return self.membership(key),
             Table::Publication => return self.publication(key, value),
             Table::Feed => return self.feed(key, value),
-            Table::FeedPosition | Table::FeedAck => (key.len() == 1 + SiteId::LEN + CircleId::LEN)
+            Table::FeedPosition => (key.len() == 1 + SiteId::LEN + CircleId::LEN)
                 .then(|| codec::number(value).map(drop))
+                .flatten(),
+            Table::FeedAck => (key.len() == 1 + SiteId::LEN + CircleId::LEN)
+                .then(|| codec::from_acks(value).map(drop))
                 .flatten(),
             Table::EpochKey => (key.len() == 1 + SiteId::LEN + CircleId::LEN + 8
                 && value.len() == 32)
@@ -188,6 +191,19 @@ impl Check<'_> {
             Table::Invite => self.named::<Invite>(key, value, |invite| invite.id.0.to_vec()),
             Table::Pending => self.named::<PendingJoin>(key, value, |join| join.site.0.to_vec()),
             Table::Addresses => wire::AddressRecord::decode(value).ok().map(drop),
+            Table::Through => read::site_and_number(key)
+                .and_then(|_| from_json::<Through>(value))
+                .map(drop),
+            Table::Ending => self.named::<Ending>(key, value, |ending| {
+                [&ending.issuer.0[..], &ending.circle.0[..]].concat()
+            }),
+            Table::Fed => (key.len() == 1 + SiteId::LEN + CircleId::LEN + 8)
+                .then(|| codec::number(value).map(drop))
+                .flatten(),
+            Table::TwoFaced => self.named::<TwoFaced>(key, value, |evidence| {
+                let at = evidence.feed_seq.to_be_bytes();
+                [&evidence.issuer.0[..], &evidence.circle.0[..], &at[..]].concat()
+            }),
             Table::Refusal => self.named::<Refusal>(key, value, |refusal| {
                 let reason = Digest::of(refusal.reason.as_bytes());
                 [&refusal.site.0[..], &reason.0[..16]].concat()

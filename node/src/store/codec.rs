@@ -21,6 +21,21 @@ pub(super) fn number(value: &[u8]) -> Option<u64> {
     cut.end(number)
 }
 
+/// (position 8 | at 8) of each
+pub(super) fn acks(acks: &[(u64, u64)]) -> Vec<u8> {
+    let numbers = acks.iter().flat_map(|(position, at)| [position, at]);
+    numbers.flat_map(|number| number.to_be_bytes()).collect()
+}
+
+pub(super) fn from_acks(value: &[u8]) -> Option<Vec<(u64, u64)>> {
+    let mut cut = Cut(value);
+    let mut acks = Vec::new();
+    while !cut.0.is_empty() {
+        acks.push((cut.number()?, cut.number()?));
+    }
+    Some(acks)
+}
+
 /// size 8 | count 1 | edge | note
 pub(super) fn head(head: &Head) -> Vec<u8> {
     let edge = head.frontier.edge();

@@ -35,11 +35,15 @@ pub(super) enum Table {
     Addresses = 0x14,
     Refusal = 0x15,
     Commits = 0x16,
+    Through = 0x20,
+    Ending = 0x21,
+    Fed = 0x22,
+    TwoFaced = 0x23,
 }
 
 impl Table {
     /// Every table, for a walk over the whole store.
-    pub(super) const ALL: [Self; 23] = [
+    pub(super) const ALL: [Self; 27] = [
         Self::Schema,
         Self::Meta,
         Self::Head,
@@ -63,6 +67,10 @@ impl Table {
         Self::Addresses,
         Self::Refusal,
         Self::Commits,
+        Self::Through,
+        Self::Ending,
+        Self::Fed,
+        Self::TwoFaced,
     ];
 
     /// The table a key belongs to.
@@ -112,6 +120,11 @@ pub(super) fn epochs_of(issuer: &SiteId, circle: &CircleId) -> Vec<u8> {
 /// An epoch key.
 pub(super) fn epoch(issuer: &SiteId, circle: &CircleId, epoch: u64) -> Vec<u8> {
     Table::EpochKey.key(&[&issuer.0, &circle.0, &epoch.to_be_bytes()])
+}
+
+/// A place in a feed that we read.
+pub(super) fn place(table: Table, issuer: &SiteId, circle: &CircleId, feed_seq: u64) -> Vec<u8> {
+    table.key(&[&issuer.0, &circle.0, &feed_seq.to_be_bytes()])
 }
 
 /// An own object's name.

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fmesh_proto::{
+    circle::History,
     id::{CircleId, Digest, InviteId, MeshId, ObjectId, PeerKey, SiteId},
-    kinds::Kind,
+    kinds::{Kind, OnEnd},
     membership::Role,
     record::Fields,
 };
@@ -54,6 +55,10 @@ pub struct FeedEntry {
     pub feed_seq: u64,
     /// Leaf in our log.
     pub seq: u64,
+    /// Kind of the record there.
+    pub kind: Kind,
+    /// Its object.
+    pub id: ObjectId,
     /// Slots that were opened for the circle.
     pub slots: BTreeSet<String>,
 }
@@ -67,6 +72,71 @@ pub struct CircleSecret {
     pub key: String,
     /// Members that hold this epoch's grant.
     pub granted: BTreeSet<SiteId>,
+    /// Where in the circle's feed each member entered.
+    pub entered: BTreeMap<SiteId, Entry>,
+}
+
+/// How somebody entered a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// What comes after this position is for the newcomer.
+    pub after: u64,
+    /// What of it is, up to there.
+    pub history: History,
+}
+
+/// Slots that were opened to us, by the circle through which that was.
+pub type Through = BTreeMap<CircleId, BTreeSet<String>>;
+
+/// The end of a grant to us, and how far we have done what it asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// Whose circle it was.
+    pub issuer: SiteId,
+    /// Which.
+    pub circle: CircleId,
+    /// What the issuer asks.
+    pub on_end: OnEnd,
+    /// Digest of the core that says so.
+    pub grant: Digest,
+    /// When it came, unix seconds.
+    pub since: u64,
+    /// How far we had the circle's feed.
+    pub position: u64,
+    /// Of a deletion: how far it is. The store before this leaf of the issuer's log is done; `None` when all of it is.
+    pub next: Option<u64>,
+    /// Records that lost values.
+    pub cleared: u64,
+    /// Our own object that confirms it, once it is signed.
+    pub receipt: Option<ObjectId>,
+}
+
+impl Ending {
+    /// What came only through the circle is not searched any more.
+    #[must_use]
+    pub fn hides(&self) -> bool {
+        self.on_end != OnEnd::Keep
+    }
+}
+
+/// Most contradictions that are kept of one site: one is enough to show it, more say how often.
+pub const TWO_FACED_MAX: usize = 16;
+
+/// Two records that one site signed for one place of a feed: evidence that it tells its readers different things, kept for ever.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TwoFaced {
+    /// Who.
+    pub issuer: SiteId,
+    /// Of which circle.
+    pub circle: CircleId,
+    /// At which position.
+    pub feed_seq: u64,
+    /// Leaves of both.
+    pub leaves: [u64; 2],
+    /// Both as they were shown to us, `core~disclosure~...~`, with the disclosure of the position.
+    pub views: [String; 2],
+    /// When the second one came, unix seconds.
+    pub at: u64,
 }
 
 /// An invite as its maker keeps it.

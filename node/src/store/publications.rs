@@ -19,7 +19,7 @@ const SECONDS_PER_SLICE: u64 = 3_600;
 /// Entries that one batch of pruning rewrites.
 const PRUNED_PER_BATCH: usize = 512;
 /// Time of a publication that has no content any more.
-const STRIPPED: u64 = 0;
+pub(super) const STRIPPED: u64 = 0;
 
 impl Store {
     /// Contiguous publications of one log, starting with the one that contains leaf `from`, at most `bytes_max` (but at least one, if

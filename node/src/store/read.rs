@@ -12,8 +12,8 @@ use fmesh_proto::{
 use prost::Message as _;
 
 use super::{
-    CircleSecret, FeedEntry, Head, Invite, Issue, LocalObject, Meta, PendingJoin, Refusal, Store,
-    StoreError,
+    CircleSecret, Ending, FeedEntry, Head, Invite, Issue, LocalObject, Meta, PendingJoin, Refusal,
+    Store, StoreError, Through, TwoFaced,
     codec::{self, from_json},
     keys::{self, Cut, Table},
 };
@@ -78,6 +78,19 @@ impl Store {
         self.scan(&table, "current revision", |key, value| {
             let (site, kind, id) = current(key)?;
             Some((site, kind, id, codec::number(value)?))
+        })
+    }
+
+    /// (id, seq) of the current revisions of one kind in one log.
+    pub fn currents_of(
+        &self,
+        site: &SiteId,
+        kind: &Kind,
+    ) -> impl Iterator<Item = Result<(ObjectId, u64), StoreError>> + use<> {
+        let prefix = Table::Current.key(&[&site.0, kind.as_str().as_bytes(), &[0]]);
+        self.scan(&prefix, "current revision", |key, value| {
+            let (_, _, id) = current(key)?;
+            Some((id, codec::number(value)?))
         })
     }
 
@@ -166,13 +179,6 @@ impl Store {
         .collect()
     }
 
-    /// How far a reader of ours is.
-    pub fn feed_ack(&self, circle: &CircleId, reader: &SiteId) -> Result<u64, StoreError> {
-        let key = Table::FeedAck.key(&[&circle.0, &reader.0]);
-        let position = self.read(&key, "feed acknowledgement", codec::number)?;
-        Ok(position.unwrap_or(0))
-    }
-
     /// An epoch key granted to us.
     pub fn epoch_key(
         &self,
@@ -193,6 +199,54 @@ impl Store {
             .transpose()?
             .is_some())
     }
+
+    /// Epochs of a circle of which we hold the key.
+    pub fn epochs(&self, issuer: &SiteId, circle: &CircleId) -> Result<Vec<u64>, StoreError> {
+        let prefix = keys::epochs_of(issuer, circle);
+        self.scan(&prefix, "epoch key", |key, _| epoch(key))
+            .map(|entry| entry.map(|(_, _, epoch)| epoch))
+            .collect()
+    }
+
+    /// Through which circles the slots of a record were opened; empty if it came through one alone.
+    pub fn through(&self, site: &SiteId, seq: u64) -> Result<Through, StoreError> {
+        let key = Table::Through.numbered(&site.0, seq);
+        let through = self.read(&key, "list of circles", from_json)?;
+        Ok(through.unwrap_or_default())
+    }
+
+    /// Leaf of the record that we hold for a position of a feed.
+    pub fn fed(
+        &self,
+        issuer: &SiteId,
+        circle: &CircleId,
+        feed_seq: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        let key = keys::place(Table::Fed, issuer, circle, feed_seq);
+        self.read(&key, "place in a feed", codec::number)
+    }
+
+    /// Evidence against one site, or all.
+    pub fn two_faced(&self, issuer: Option<&SiteId>) -> Result<Vec<TwoFaced>, StoreError> {
+        let prefix = match issuer {
+            Some(issuer) => Table::TwoFaced.key(&[&issuer.0]),
+            None => Table::TwoFaced.key(&[]),
+        };
+        self.values(&prefix, "contradiction").collect()
+    }
+
+    /// The end of a grant to us.
+    pub fn ending(&self, issuer: &SiteId, circle: &CircleId) -> Result<Option<Ending>, StoreError> {
+        let key = Table::Ending.key(&[&issuer.0, &circle.0]);
+        self.read(&key, "end of a grant", from_json)
+    }
+
+    /// Ends of all grants to us.
+    pub fn endings(&self) -> Result<Vec<Ending>, StoreError> {
+        self.values(&Table::Ending.key(&[]), "end of a grant")
+            .collect()
+    }
+
     /// Group circles that were granted to us: (issuer, circle, newest epoch).
     pub fn granted_circles(&self) -> Result<Vec<(SiteId, CircleId, u64)>, StoreError> {
         // Keys are in order of epochs, so the last one of a circle is its newest.

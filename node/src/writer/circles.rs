@@ -1,25 +1,141 @@
-//! The ends of circles: a partner leaves a group, a circle is taken away.
+//! Circles as they change: made, changed, entered, left, taken away.
 //!
 //! Nothing that was shown can be called back. What can be done is done at once, and signed: those who stay get a new epoch
 //! key, who leaves gets the end of its grant, and whoever saw an object gets a revision that opens nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use fmesh_proto::{
     circle::{Audience, Circle},
-    id::{CircleId, MeshId, SiteId},
-    kinds::{Grant, Kind, Typed as _},
-    mesh::issue::Item,
+    id::{CircleId, SiteId, to_hex},
 };
-use serde_json::Value;
 
 use super::{
-    Work, WriteError,
-    desk::{Session, every_slot},
+    NewCircle, Work, WriteError,
+    desk::{Session, bytes, named},
 };
-use crate::store::LocalObject;
+use crate::store::{CircleSecret, Entry};
 
 impl Work {
+    /// Creates a circle, or replaces it by name.
+    pub(super) fn put_circle(
+        &mut self,
+        put: NewCircle,
+        session: &mut Session,
+    ) -> Result<(), WriteError> {
+        let NewCircle {
+            name,
+            audience,
+            rules,
+            purpose,
+            until,
+            history,
+            on_end,
+        } = put;
+        let mesh = self.desk.mesh()?;
+        let name = named(&name, "circle")?;
+        let old = self.desk.circles.values().find(|c| c.name == name).cloned();
+        let audience = audience
+            .or_else(|| old.as_ref().map(|c| c.audience.clone()))
+            .ok_or_else(|| {
+                WriteError::Invalid(format!("the circle {name:?} is new: say for whom it is"))
+            })?;
+        let members: BTreeSet<SiteId> = match &audience {
+            Audience::MeshWide => BTreeSet::new(),
+            Audience::Pairwise { to } => [*to].into(),
+            Audience::Group { members } => members.clone(),
+        };
+        self.must_be_partners(&members)?;
+        let id = match (&audience, &old) {
+            (Audience::MeshWide, _) => CircleId::MESH_WIDE,
+            (Audience::Pairwise { to }, _) => self.pairwise(&mesh, to)?,
+            (Audience::Group { .. }, Some(old))
+                if matches!(old.audience, Audience::Group { .. }) =>
+            {
+                old.id
+            }
+            (Audience::Group { .. }, _) => CircleId(bytes()),
+        };
+        if let Some(old) = &old
+            && old.id != id
+        {
+            return Err(WriteError::Conflict(format!(
+                "the circle {name:?} is for another audience; give the new one another name"
+            )));
+        }
+        if let Some(other) = self.desk.circles.get(&id).filter(|c| c.name != name) {
+            return Err(WriteError::Conflict(format!(
+                "the circle {:?} is for this audience already; change that one",
+                other.name
+            )));
+        }
+        session.applied.circle = Some(id);
+        self.keep_circle(
+            Circle {
+                id,
+                name,
+                audience,
+                rules,
+                purpose,
+                until,
+                history,
+                on_end,
+            },
+            session,
+        );
+        Ok(())
+    }
+
+    /// Takes partners into a group.
+    pub(super) fn add_to_circle(
+        &mut self,
+        name: &str,
+        new: BTreeSet<SiteId>,
+        session: &mut Session,
+    ) -> Result<(), WriteError> {
+        self.must_be_partners(&new)?;
+        let mut circle = self.desk.circle_by_name(name)?.clone();
+        let Audience::Group { members } = &mut circle.audience else {
+            return Err(WriteError::Conflict(format!(
+                "the circle {name:?} is not a group; only groups take further partners"
+            )));
+        };
+        members.extend(new);
+        session.applied.circle = Some(circle.id);
+        self.keep_circle(circle, session);
+        Ok(())
+    }
+
+    /// Stores a circle; a group gets its secret, and a new epoch whenever somebody enters or leaves: who leaves must not
+    /// read on, and who enters must not open the boxes from before, which may hold what the circle no longer shows, or what is
+    /// not for newcomers. What is for them the feed gives them, from the position at which they enter.
+    pub(super) fn keep_circle(&mut self, circle: Circle, session: &mut Session) {
+        if let Audience::Group { members } = &circle.audience {
+            let mut secret = match self.desk.secrets.get(&circle.id) {
+                Some(secret) if secret.granted == *members => secret.clone(),
+                old => CircleSecret {
+                    epoch: old.map_or(1, |s| s.epoch + 1),
+                    key: to_hex(&bytes::<32>()),
+                    granted: BTreeSet::new(),
+                    entered: old.map(|s| s.entered.clone()).unwrap_or_default(),
+                },
+            };
+            let entry = Entry {
+                after: self.desk.tails.get(&circle.id).copied().unwrap_or(0),
+                history: circle.history,
+            };
+            secret.entered.retain(|site, _| members.contains(site));
+            for site in members {
+                secret.entered.entry(*site).or_insert(entry);
+            }
+            session.changes.put_circle_secret(&circle.id, &secret);
+            self.desk.secrets.insert(circle.id, secret);
+        }
+        session.changes.put_circle(&circle);
+        self.desk.circles.insert(circle.id, circle);
+        session.all_dirty = true;
+    }
+
     /// Takes partners out of a group.
     pub(super) fn drop_from_circle(
         &mut self,
@@ -70,50 +186,19 @@ impl Work {
         }
     }
 
-    /// The end of each grant whose holder is no longer in its group, said to the holder.
-    pub(super) fn end_grants(
-        &mut self,
-        mesh: &MeshId,
-        session: &mut Session,
-    ) -> Result<Vec<Item>, WriteError> {
-        let over: Vec<(LocalObject, SiteId)> = self
-            .desk
-            .objects
-            .values()
-            .filter(|object| object.kind == Kind::Grant && !object.retired)
-            .filter_map(|object| {
-                let (circle, to) = grant_of(object)?;
-                (!self.desk.is_in_group(&circle, &to) || session.ending.contains(&circle))
-                    .then(|| (object.clone(), to))
-            })
-            .collect();
-        let mut items = Vec::new();
-        for (object, to) in over {
-            let object = LocalObject {
-                retired: true,
-                updated: session.now,
-                ..object
-            };
-            // Who is no member any more cannot be told.
-            if self.desk.membership.member(&to).is_some() {
-                let pairwise = self.pairwise(mesh, &to)?;
-                let circles: BTreeMap<CircleId, BTreeSet<String>> =
-                    [(pairwise, every_slot(&Kind::Grant))].into();
-                items.extend(self.revision(&object, circles));
+    fn must_be_partners(&self, sites: &BTreeSet<SiteId>) -> Result<(), WriteError> {
+        for site in sites {
+            if *site == self.setup.site {
+                return Err(WriteError::Invalid(
+                    "this site itself cannot be in its own circle".into(),
+                ));
             }
-            self.keep_object(object, session);
+            if self.desk.membership.member(site).is_none() {
+                return Err(WriteError::NotFound(format!(
+                    "{site} is not a member of the mesh"
+                )));
+            }
         }
-        Ok(items)
+        Ok(())
     }
-}
-
-/// The circle of a grant, and whom it is for.
-fn grant_of(object: &LocalObject) -> Option<(CircleId, SiteId)> {
-    let shown: BTreeMap<String, Option<Value>> = object
-        .fields
-        .iter()
-        .map(|(name, value)| (name.clone(), Some(value.clone())))
-        .collect();
-    let grant = Grant::read(&shown).ok()?;
-    Some((*grant.circle.known()?, *grant.to.known()?))
 }

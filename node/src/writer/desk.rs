@@ -10,12 +10,12 @@ use std::{
 };
 
 use fmesh_proto::{
-    circle::{Audience, Circle, EpochKey, Object, Rule, permits},
+    circle::{Audience, Circle, EpochKey, Object, permits},
     directory,
     id::{CircleId, Digest, InviteId, MeshId, ObjectId, SiteId, from_hex, to_hex},
     invite::Ticket,
     keys::{KeyHistory, pairwise_circle},
-    kinds::{Grant, Kind, OnEnd, Slot, Typed as _},
+    kinds::Kind,
     limits,
     membership::{Act, Membership, Role},
     mesh::issue::{Author, Issuance, Item, Seal},
@@ -42,7 +42,7 @@ pub(super) struct Desk {
     issues: BTreeMap<ObjectRef, Issue>,
     pub(super) circles: BTreeMap<CircleId, Circle>,
     pub(super) secrets: BTreeMap<CircleId, CircleSecret>,
-    tails: BTreeMap<CircleId, u64>,
+    pub(super) tails: BTreeMap<CircleId, u64>,
     pub(super) invites: BTreeMap<InviteId, Invite>,
     pub(super) pending: BTreeMap<SiteId, PendingJoin>,
     /// `keys` and `membership` records by author and leaf.
@@ -124,7 +124,7 @@ impl Desk {
             .insert((object.kind.clone(), object.id), object);
     }
 
-    fn object_by_key(&self, kind: &Kind, key: &str) -> Option<&LocalObject> {
+    pub(super) fn object_by_key(&self, kind: &Kind, key: &str) -> Option<&LocalObject> {
         let id = self.ids.get(&(kind.clone(), key.to_owned()))?;
         self.objects.get(&(kind.clone(), *id))
     }
@@ -168,7 +168,7 @@ pub(super) struct Session {
     /// Circles that are forgotten at the end.
     pub(super) ending: BTreeSet<CircleId>,
     dirty: BTreeSet<ObjectRef>,
-    all_dirty: bool,
+    pub(super) all_dirty: bool,
     members_changed: bool,
     founded: Option<MeshId>,
     pub(super) now: u64,
@@ -256,13 +256,7 @@ impl Work {
                 self.keep_object(object, session);
                 Ok(())
             }
-            Edit::PutCircle {
-                name,
-                audience,
-                rules,
-                purpose,
-                until,
-            } => self.put_circle(name, audience, rules, purpose, until, session),
+            Edit::PutCircle(put) => self.put_circle(put, session),
             Edit::AddToCircle { name, members } => self.add_to_circle(&name, members, session),
             Edit::DropFromCircle { name, members } => {
                 self.drop_from_circle(&name, &members, session)
@@ -387,7 +381,7 @@ impl Work {
         session: &mut Session,
     ) -> Result<(), WriteError> {
         let key = named(&key, &kind.to_string())?;
-        if kind.slots().is_empty() || kind == Kind::Grant {
+        if kind.slots().is_empty() || kind.is_personal() {
             return Err(WriteError::Invalid(format!(
                 "objects of kind {kind} are not entered by hand"
             )));
@@ -439,106 +433,6 @@ impl Work {
         session.changes.put_object(&object);
         session.dirty.insert((object.kind.clone(), object.id));
         self.desk.insert(object);
-    }
-
-    fn put_circle(
-        &mut self,
-        name: String,
-        audience: Option<Audience>,
-        rules: Vec<Rule>,
-        purpose: Option<String>,
-        until: Option<jiff::civil::Date>,
-        session: &mut Session,
-    ) -> Result<(), WriteError> {
-        let mesh = self.desk.mesh()?;
-        let name = named(&name, "circle")?;
-        let old = self.desk.circles.values().find(|c| c.name == name).cloned();
-        let audience = audience
-            .or_else(|| old.as_ref().map(|c| c.audience.clone()))
-            .ok_or_else(|| {
-                WriteError::Invalid(format!("the circle {name:?} is new: say for whom it is"))
-            })?;
-        let members: BTreeSet<SiteId> = match &audience {
-            Audience::MeshWide => BTreeSet::new(),
-            Audience::Pairwise { to } => [*to].into(),
-            Audience::Group { members } => members.clone(),
-        };
-        self.must_be_partners(&members)?;
-        let id = match (&audience, &old) {
-            (Audience::MeshWide, _) => CircleId::MESH_WIDE,
-            (Audience::Pairwise { to }, _) => self.pairwise(&mesh, to)?,
-            (Audience::Group { .. }, Some(old))
-                if matches!(old.audience, Audience::Group { .. }) =>
-            {
-                old.id
-            }
-            (Audience::Group { .. }, _) => CircleId(bytes()),
-        };
-        if let Some(old) = &old
-            && old.id != id
-        {
-            return Err(WriteError::Conflict(format!(
-                "the circle {name:?} is for another audience; give the new one another name"
-            )));
-        }
-        if let Some(other) = self.desk.circles.get(&id).filter(|c| c.name != name) {
-            return Err(WriteError::Conflict(format!(
-                "the circle {:?} is for this audience already; change that one",
-                other.name
-            )));
-        }
-        session.applied.circle = Some(id);
-        self.keep_circle(
-            Circle {
-                id,
-                name,
-                audience,
-                rules,
-                purpose,
-                until,
-            },
-            session,
-        );
-        Ok(())
-    }
-
-    fn add_to_circle(
-        &mut self,
-        name: &str,
-        new: BTreeSet<SiteId>,
-        session: &mut Session,
-    ) -> Result<(), WriteError> {
-        self.must_be_partners(&new)?;
-        let mut circle = self.desk.circle_by_name(name)?.clone();
-        let Audience::Group { members } = &mut circle.audience else {
-            return Err(WriteError::Conflict(format!(
-                "the circle {name:?} is not a group; only groups take further partners"
-            )));
-        };
-        members.extend(new);
-        session.applied.circle = Some(circle.id);
-        self.keep_circle(circle, session);
-        Ok(())
-    }
-
-    /// Stores a circle; a group gets its secret, and a new epoch when somebody who held the old one is no longer in it.
-    pub(super) fn keep_circle(&mut self, circle: Circle, session: &mut Session) {
-        if let Audience::Group { members } = &circle.audience {
-            let secret = self.desk.secrets.get(&circle.id);
-            let secret = match secret {
-                Some(secret) if secret.granted.is_subset(members) => secret.clone(),
-                old => CircleSecret {
-                    epoch: old.map_or(1, |s| s.epoch + 1),
-                    key: to_hex(&bytes::<32>()),
-                    granted: BTreeSet::new(),
-                },
-            };
-            session.changes.put_circle_secret(&circle.id, &secret);
-            self.desk.secrets.insert(circle.id, secret);
-        }
-        session.changes.put_circle(&circle);
-        self.desk.circles.insert(circle.id, circle);
-        session.all_dirty = true;
     }
 
     fn create_invite(&mut self, invite: Invite, session: &mut Session) -> Result<(), WriteError> {
@@ -651,22 +545,6 @@ impl Work {
         Ok(())
     }
 
-    fn must_be_partners(&self, sites: &BTreeSet<SiteId>) -> Result<(), WriteError> {
-        for site in sites {
-            if *site == self.setup.site {
-                return Err(WriteError::Invalid(
-                    "this site itself cannot be in its own circle".into(),
-                ));
-            }
-            if self.desk.membership.member(site).is_none() {
-                return Err(WriteError::NotFound(format!(
-                    "{site} is not a member of the mesh"
-                )));
-            }
-        }
-        Ok(())
-    }
-
     pub(super) fn pairwise(&self, mesh: &MeshId, to: &SiteId) -> Result<CircleId, WriteError> {
         let member = self
             .desk
@@ -709,6 +587,7 @@ impl Work {
             return Ok(());
         }
         self.plan_grants(&mesh, session)?;
+        self.plan_receipts(&mesh, session)?;
         let today = jiff::Timestamp::now()
             .to_zoned(jiff::tz::TimeZone::UTC)
             .date();
@@ -718,7 +597,7 @@ impl Work {
             session.dirty.iter().cloned().collect()
         };
         let mut items = Vec::new();
-        for key in candidates.iter().filter(|(kind, _)| *kind != Kind::Grant) {
+        for key in candidates.iter().filter(|(kind, _)| !kind.is_personal()) {
             let Some(object) = self.desk.objects.get(key) else {
                 continue;
             };
@@ -762,7 +641,7 @@ impl Work {
             .map(|i| {
                 // A circle that is gone has nobody who could be told.
                 let lives =
-                    |c: &CircleId| object.kind == Kind::Grant || self.desk.circles.contains_key(c);
+                    |c: &CircleId| object.kind.is_personal() || self.desk.circles.contains_key(c);
                 i.circles
                     .iter()
                     .filter(|(c, s)| !s.is_empty() && lives(c))
@@ -791,80 +670,12 @@ impl Work {
         })
     }
 
-    /// Gives every member of a group circle its epoch key, once for each epoch, in the pairwise circle; ends the grants of
-    /// those who left.
-    fn plan_grants(&mut self, mesh: &MeshId, session: &mut Session) -> Result<(), WriteError> {
-        let mut items = self.end_grants(mesh, session)?;
-        let circles: Vec<Circle> = self.desk.circles.values().cloned().collect();
-        for circle in circles {
-            if session.ending.contains(&circle.id) {
-                continue;
-            }
-            let Audience::Group { members } = &circle.audience else {
-                continue;
-            };
-            let Some(mut secret) = self.desk.secrets.get(&circle.id).cloned() else {
-                continue;
-            };
-            let new: Vec<SiteId> = members.difference(&secret.granted).copied().collect();
-            if new.is_empty() {
-                continue;
-            }
-            for to in new {
-                let pairwise = self.pairwise(mesh, &to)?;
-                let object = self.grant(&circle, &secret, &to, session.now);
-                let circles = [(pairwise, every_slot(&Kind::Grant))].into();
-                items.extend(self.revision(&object, circles));
-                self.keep_object(object, session);
-                secret.granted.insert(to);
-            }
-            session.changes.put_circle_secret(&circle.id, &secret);
-            self.desk.secrets.insert(circle.id, secret);
-        }
-        if items.is_empty() {
-            Ok(())
-        } else {
-            self.issue(items, session)
-        }
-    }
-
-    fn grant(&self, circle: &Circle, secret: &CircleSecret, to: &SiteId, now: u64) -> LocalObject {
-        let key = format!("{}/{}", circle.id.hex(), to.hex());
-        let id = self
-            .desk
-            .object_by_key(&Kind::Grant, &key)
-            .map_or_else(|| ObjectId::from_random(bytes()), |o| o.id);
-        let kinds: BTreeSet<String> = circle
-            .rules
-            .iter()
-            .flat_map(|r| &r.kinds)
-            .map(ToString::to_string)
-            .collect();
-        let select = (!kinds.is_empty()).then(|| kinds.into_iter().collect::<Vec<_>>().join(", "));
-        let fields = Grant {
-            circle: Slot::Known(circle.id),
-            to: Slot::Known(*to),
-            epoch: Slot::Known(secret.epoch),
-            key: Slot::Known(secret.key.clone()),
-            select: select.into(),
-            slots: Slot::Unknown,
-            purpose: circle.purpose.clone().into(),
-            until: circle.until.into(),
-            on_end: Slot::Known(OnEnd::Grey),
-        }
-        .write();
-        LocalObject {
-            kind: Kind::Grant,
-            id,
-            key,
-            fields,
-            retired: false,
-            updated: now,
-        }
-    }
-
     /// Signs and appends; everything that follows from it goes into the session.
-    fn issue(&mut self, items: Vec<Item>, session: &mut Session) -> Result<(), WriteError> {
+    pub(super) fn issue(
+        &mut self,
+        items: Vec<Item>,
+        session: &mut Session,
+    ) -> Result<(), WriteError> {
         let mesh = self.desk.mesh()?;
         let seals = self.seals(&mesh);
         let author = Author {
@@ -927,6 +738,8 @@ impl Work {
                 let entry = FeedEntry {
                     feed_seq: *feed_seq,
                     seq: signed.seq,
+                    kind: claims.kind.clone(),
+                    id: claims.id,
                     slots: slots.clone(),
                 };
                 session.changes.put_feed_entry(circle, &entry);
@@ -997,7 +810,7 @@ fn content_of(object: &LocalObject) -> Digest {
     Digest::of(&text)
 }
 
-fn named(name: &str, what: &str) -> Result<String, WriteError> {
+pub(super) fn named(name: &str, what: &str) -> Result<String, WriteError> {
     let name = name.trim();
     let good = !name.is_empty()
         && name.chars().count() <= limits::NAME_CHARS_MAX
@@ -1016,7 +829,7 @@ fn secret_bytes(hex: &str) -> Result<[u8; 16], WriteError> {
         .ok_or_else(|| WriteError::Invalid("the invite's secret cannot be read".into()))
 }
 
-fn bytes<const N: usize>() -> [u8; N] {
+pub(super) fn bytes<const N: usize>() -> [u8; N] {
     let mut out = [0; N];
     random().fill_bytes(&mut out);
     out

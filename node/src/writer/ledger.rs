@@ -85,6 +85,18 @@ impl Ledger for Reading<'_> {
         Ok(self.store.epoch_key(issuer, circle, epoch)?.map(EpochKey))
     }
 
+    fn fed(
+        &self,
+        issuer: &SiteId,
+        circle: &CircleId,
+        feed_seq: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        let Some(seq) = self.store.fed(issuer, circle, feed_seq)? else {
+            return Ok(None);
+        };
+        Ok(self.store.record(issuer, seq)?.map(|_| seq))
+    }
+
     fn is_granted(&self, issuer: &SiteId, circle: &CircleId) -> Result<bool, StoreError> {
         self.store.is_granted(issuer, circle)
     }

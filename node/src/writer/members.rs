@@ -16,7 +16,7 @@ use fmesh_proto::{
     record::{Parsed, Verified},
 };
 
-use super::{Told, Work, WriteError, desk::Session};
+use super::{Told, Work, WriteError, desk::Session, endings::has_ended};
 use crate::store::StoreError;
 
 impl Work {
@@ -196,13 +196,16 @@ impl Work {
         if back.is_empty() {
             return Ok(());
         }
+        let endings = self.setup.store.endings()?;
         for current in self.setup.store.currents() {
             let (site, _, _, seq) = current?;
             if let Some((view, received)) = self.setup.store.record(&site, seq)?
                 && back.contains(&site)
                 && let Ok(parsed) = view.parse()
             {
-                told.back.push((Parsed::from_store(parsed), received));
+                let record = Parsed::from_store(parsed);
+                let ended = has_ended(&endings, &record);
+                told.refiled.push((record, received, ended));
             }
         }
         Ok(())

@@ -25,7 +25,9 @@ fn never(kind: &Kind) -> Result<(), String> {
         Kind::Keys | Kind::Membership => Err(format!(
             "cannot select {kind}: every member reads it anyway"
         )),
-        Kind::Grant => Err("cannot select a grant: it goes to its partner only".to_owned()),
+        Kind::Grant | Kind::Attestation => Err(format!(
+            "cannot select kind {kind}: it goes to its partner only"
+        )),
         Kind::Other(name) => Err(format!(
             "cannot select {name}: this version does not know the kind"
         )),

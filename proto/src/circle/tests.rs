@@ -27,6 +27,8 @@ fn circle(rules: Vec<Rule>) -> Circle {
         rules,
         purpose: None,
         until: None,
+        history: Default::default(),
+        on_end: Default::default(),
     }
 }
 fn every(kinds: &[Kind]) -> Rule {
@@ -280,7 +282,13 @@ fn rules_add_up_and_only_known_slots_open() {
 #[test]
 fn some_kinds_are_never_selected() {
     let unknown = Kind::Other("robot".to_owned());
-    for kind in [Kind::Keys, Kind::Membership, Kind::Grant, unknown] {
+    for kind in [
+        Kind::Keys,
+        Kind::Membership,
+        Kind::Grant,
+        Kind::Attestation,
+        unknown,
+    ] {
         let reason = refused(
             &every(std::slice::from_ref(&kind)),
             &kind,

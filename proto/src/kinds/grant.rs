@@ -34,11 +34,15 @@ slots!(Grant {
 });
 
 words! {
-    /// What a reader does when a grant ends.
-    #[allow(missing_docs, reason = "words of RECORDS.md")]
+    /// What a reader does with what came through a circle when its grant ends.
+    #[derive(Default)]
     pub enum OnEnd {
+        /// Nothing.
         Keep = "keep",
+        /// Keeps it, marks it as ended, and leaves it out of search.
+        #[default]
         Grey = "grey",
+        /// Removes the values, and confirms that with an `attestation`.
         Delete = "delete",
     }
 }

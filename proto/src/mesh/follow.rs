@@ -9,12 +9,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Progress;
+use super::{Progress, page::FeedPage};
 use crate::{
     circle::{self, EpochKey, SealContext},
     id::{CircleId, Digest, MeshId, ObjectId, SiteId},
     keys::{OperatingKeys, pairwise_circle},
-    kinds::{Grant, Kind, Typed as _},
+    kinds::{Grant, Kind, OnEnd, Typed as _},
     limits,
     log::Frontier,
     membership::Membership,
@@ -42,16 +42,14 @@ pub enum Incoming {
         /// In order.
         run: Vec<Publication>,
     },
-    /// Records of a feed, from its issuer, contiguous after `after`.
+    /// A page of a feed, from its issuer.
     Feed {
         /// Who issues the feed.
         issuer: SiteId,
         /// Which circle.
         circle: CircleId,
-        /// Position before the first view.
-        after: u64,
-        /// The records.
-        views: Vec<View>,
+        /// The records, and what is withheld between them.
+        page: FeedPage,
     },
     /// `keys` and `membership` records of any authors.
     Membership {
@@ -86,6 +84,13 @@ pub trait Ledger {
         circle: &CircleId,
         epoch: u64,
     ) -> Result<Option<EpochKey>, Self::Error>;
+    /// Leaf of the record that we hold for a position of a feed.
+    fn fed(
+        &self,
+        issuer: &SiteId,
+        circle: &CircleId,
+        feed_seq: u64,
+    ) -> Result<Option<u64>, Self::Error>;
     /// Some epoch of this circle was granted to us.
     fn is_granted(&self, issuer: &SiteId, circle: &CircleId) -> Result<bool, Self::Error>;
 }
@@ -112,7 +117,7 @@ pub struct Opened {
     head: Option<Head>,
     nodes: Vec<(u8, u64, Digest)>,
     publications: Vec<(u64, Vec<u8>)>,
-    feed: Option<(CircleId, u64)>,
+    feed: Option<Followed>,
     pull: BTreeSet<CircleId>,
     /// Keys granted by what came: they open boxes that came along. What is inside still proves itself.
     granted: BTreeMap<(CircleId, u64), EpochKey>,
@@ -122,6 +127,18 @@ pub struct Opened {
     dropped: Vec<u64>,
     /// Members as they are with the membership records that came.
     membership: Option<Membership>,
+}
+
+/// How far a page of a feed brings its reader.
+#[derive(Debug)]
+struct Followed {
+    circle: CircleId,
+    /// Position before the page.
+    after: u64,
+    /// Read up to here before the first record...
+    begin: u64,
+    /// ... and up to here after each.
+    ends: Vec<u64>,
 }
 
 /// A record that was refused, with the reason.
@@ -152,6 +169,12 @@ pub struct Taken {
     pub feeds: Vec<(SiteId, CircleId, u64)>,
     /// Keys that were granted to us: (issuer, circle, epoch, key).
     pub granted: Vec<(SiteId, CircleId, u64, EpochKey)>,
+    /// Where we stand with circles whose grant to us changed, each as its newest revision says.
+    pub standings: Vec<Standing>,
+    /// Which leaf stands at a position of a feed: (issuer, circle, position, leaf).
+    pub fed: Vec<(SiteId, CircleId, u64, u64)>,
+    /// Places of feeds for which their issuer signed two records.
+    pub two_faced: Vec<TwoFaced>,
     /// Refused records.
     pub refused: Vec<Refused>,
     /// Records held before, of which the log now says otherwise: (site, seq).
@@ -162,6 +185,36 @@ pub struct Taken {
     pub gap: Option<SiteId>,
     /// The log contradicts what we hold of it: who, and how.
     pub contradiction: Option<(SiteId, String)>,
+}
+
+/// One site signed two records for one place of a feed: each names the position, and both are in its log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TwoFaced {
+    /// Who.
+    pub issuer: SiteId,
+    /// Of which circle.
+    pub circle: CircleId,
+    /// At which position.
+    pub feed_seq: u64,
+    /// The record that came first, by leaf.
+    pub first: u64,
+    /// The other one.
+    pub second: u64,
+    /// As we were shown it.
+    pub view: View,
+}
+
+/// What the newest revision of a grant says about us and a circle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Whose circle.
+    pub issuer: SiteId,
+    /// Which.
+    pub circle: CircleId,
+    /// That we are not in it any more, and what to do with what we hold; `None`: we are in it.
+    pub ended: Option<OnEnd>,
+    /// Digest of the revision's core.
+    pub grant: Digest,
 }
 
 impl Taken {
@@ -188,6 +241,7 @@ impl Taken {
                 .collect(),
             feeds: self.feeds.clone(),
             pull: self.pull.clone(),
+            rewound: Vec::new(),
             gaps: self.gap.into_iter().collect(),
             contradiction: self.contradiction.as_ref().map(|(site, _)| *site),
             lost: false,
@@ -264,20 +318,27 @@ impl Reader<'_> {
             Incoming::Feed {
                 issuer,
                 circle,
-                after,
-                views,
+                page,
             } => {
                 opened.site = Some(issuer);
-                opened.feed = Some((circle, after));
-                opened.found = (after + 1..)
-                    .zip(views)
-                    .map(|(feed_seq, view)| Found {
+                let after = page.after();
+                let (begin, steps) = page.into_steps();
+                let mut ends = Vec::with_capacity(steps.len());
+                for (feed_seq, view, end) in steps {
+                    ends.push(end);
+                    opened.found.push(Found {
                         author: Some(issuer),
                         via: Some(circle),
                         feed_seq: Some(feed_seq),
                         view,
-                    })
-                    .collect();
+                    });
+                }
+                opened.feed = Some(Followed {
+                    circle,
+                    after,
+                    begin,
+                    ends,
+                });
             }
             Incoming::Membership { views } => {
                 let all: Vec<View> = held.iter().chain(&views).cloned().collect();
@@ -470,8 +531,8 @@ impl Reader<'_> {
             refused: std::mem::take(&mut opened.refused),
             ..Taken::default()
         };
-        if let (Some(issuer), Some((circle, after))) = (opened.site, opened.feed)
-            && after > ledger.feed_position(&issuer, &circle)?
+        if let (Some(issuer), Some(feed)) = (opened.site, &opened.feed)
+            && feed.after > ledger.feed_position(&issuer, &feed.circle)?
         {
             // The page before this one was not taken to its end; both come again, in order.
             return Ok(taken);
@@ -484,13 +545,27 @@ impl Reader<'_> {
             .collect();
         let mut newest: BTreeMap<(SiteId, Kind, ObjectId), u64> = BTreeMap::new();
         let mut arrived: BTreeMap<CircleId, BTreeSet<u64>> = BTreeMap::new();
-        let mut feed_end = opened.feed.map(|(_, after)| after);
-        for (found, result) in opened.found.iter().zip(results) {
+        let mut fed: BTreeMap<(SiteId, CircleId, u64), u64> = BTreeMap::new();
+        let mut feed_end = opened.feed.as_ref().map(|feed| feed.begin);
+        for (n, (found, result)) in opened.found.iter().zip(results).enumerate() {
             let verdict = match result {
                 Ok(record) => self
                     .place(found, &record, &new_leaves, ledger)?
                     .map(|()| record),
                 Err(error) => Err(Misfit::Refused(error.to_string())),
+            };
+            let verdict = match verdict {
+                Ok(record) => match self.stands_alone(found, &record, &fed, ledger)? {
+                    None => Ok(record),
+                    Some(evidence) => {
+                        let (at, other) = (evidence.feed_seq, evidence.first);
+                        taken.two_faced.push(evidence);
+                        Err(Misfit::Refused(format!(
+                            "its author signed two records for position {at} of one feed, the other at leaf {other}"
+                        )))
+                    }
+                },
+                misfit => misfit,
             };
             match verdict {
                 Ok(record) => {
@@ -498,6 +573,8 @@ impl Reader<'_> {
                         && let Some(feed_seq) = record.feed_seq(&via)
                     {
                         arrived.entry(via).or_default().insert(feed_seq);
+                        let claims = record.claims();
+                        fed.insert((claims.iss, via, feed_seq), claims.seq);
                     }
                     let claims = record.claims();
                     let key = (claims.iss, claims.kind.clone(), claims.id);
@@ -505,7 +582,8 @@ impl Reader<'_> {
                         Some(seq) => Some(*seq),
                         None => ledger.current(&key.0, &key.1, &key.2)?,
                     };
-                    if known.is_none_or(|seq| claims.seq > seq) {
+                    // The same again, through another circle, shows more of it.
+                    if known.is_none_or(|seq| claims.seq >= seq) {
                         newest.insert(key, claims.seq);
                     }
                     self.note_grant(&record, &mut taken);
@@ -535,8 +613,23 @@ impl Reader<'_> {
                     reason: misfit.to_string(),
                 }),
             }
-            feed_end = feed_end.map(|position| position + 1);
+            feed_end = opened.feed.as_ref().map(|feed| feed.ends[n]);
         }
+        let is_newest = |record: &&Verified| {
+            let claims = record.claims();
+            let key = (claims.iss, claims.kind.clone(), claims.id);
+            claims.kind == Kind::Grant && newest.get(&key) == Some(&claims.seq)
+        };
+        taken.standings = taken
+            .records
+            .iter()
+            .filter(is_newest)
+            .filter_map(|record| self.standing(record))
+            .collect();
+        taken.fed = fed
+            .into_iter()
+            .map(|((issuer, circle, at), seq)| (issuer, circle, at, seq))
+            .collect();
         taken.current = newest
             .into_iter()
             .map(|((site, kind, id), seq)| (site, kind, id, seq))
@@ -567,6 +660,37 @@ impl Reader<'_> {
         Ok(taken)
     }
 
+    /// Evidence that another record stands where this one says it does.
+    fn stands_alone<L: Ledger>(
+        &self,
+        found: &Found,
+        record: &Verified,
+        fed: &BTreeMap<(SiteId, CircleId, u64), u64>,
+        ledger: &L,
+    ) -> Result<Option<TwoFaced>, L::Error> {
+        let (issuer, second) = (record.claims().iss, record.claims().seq);
+        let Some((circle, feed_seq)) = found
+            .via
+            .and_then(|circle| Some((circle, record.feed_seq(&circle)?)))
+        else {
+            return Ok(None);
+        };
+        let first = match fed.get(&(issuer, circle, feed_seq)) {
+            Some(seq) => Some(*seq),
+            None => ledger.fed(&issuer, &circle, feed_seq)?,
+        };
+        Ok(first
+            .filter(|first| *first != second)
+            .map(|first| TwoFaced {
+                issuer,
+                circle,
+                feed_seq,
+                first,
+                second,
+                view: record.view().clone(),
+            }))
+    }
+
     /// New feed positions: a feed answer counts by order, records from gossip as far as they are contiguous.
     fn advance<L: Ledger>(
         &self,
@@ -577,9 +701,9 @@ impl Reader<'_> {
         taken: &mut Taken,
         ledger: &L,
     ) -> Result<(), L::Error> {
-        if let (Some((circle, after)), Some(end)) = (opened.feed, feed_end) {
-            if end > after.max(ledger.feed_position(site, &circle)?) {
-                taken.feeds.push((*site, circle, end));
+        if let (Some(feed), Some(end)) = (&opened.feed, feed_end) {
+            if end > feed.after.max(ledger.feed_position(site, &feed.circle)?) {
+                taken.feeds.push((*site, feed.circle, end));
             }
             return Ok(());
         }
@@ -669,9 +793,25 @@ impl Reader<'_> {
         }
     }
 
+    /// What a grant says about where we stand.
+    fn standing(&self, record: &Verified) -> Option<Standing> {
+        let grant = Grant::read(record.fields()).ok()?;
+        let claims = record.claims();
+        let ended = claims.retired.then(|| {
+            // Who does not say gets what does least harm.
+            grant.on_end.known().copied().unwrap_or_default()
+        });
+        (*grant.to.known()? == self.me).then_some(Standing {
+            issuer: claims.iss,
+            circle: *grant.circle.known()?,
+            ended,
+            grant: record.core_digest(),
+        })
+    }
+
     /// The key that a record grants us, if it does.
     fn granted(&self, record: &Verified) -> Option<(CircleId, u64, EpochKey)> {
-        if record.claims().kind != Kind::Grant {
+        if record.claims().kind != Kind::Grant || record.claims().retired {
             return None;
         }
         let grant = Grant::read(record.fields()).ok()?;

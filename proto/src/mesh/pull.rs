@@ -5,7 +5,7 @@ use prost::Message as _;
 use super::{
     CALLS_PER_PEER, Call, FEEDS_PER_ISSUER_MAX, GOSSIP_WORK_MAX, Incoming, Mesh, Output,
     PAGES_AHEAD, PUBLICATIONS_BURST, PUBLICATIONS_PER_SECOND, Progress, RETRY_MS, Verdict,
-    WORKS_AHEAD_MAX, Work, pause, wrap,
+    WORKS_AHEAD_MAX, Work, page::FeedPage, pause, wrap,
 };
 use crate::{
     id::{CircleId, Digest, SiteId},
@@ -408,24 +408,36 @@ impl Mesh {
     }
 
     fn on_feed(&mut self, issuer: SiteId, circle: CircleId, after: u64, page: wire::FeedResponse) {
-        let asked = page.view.len();
+        let (asked, last) = (page.view.len(), page.last);
         let views = self.views(issuer, page.view);
+        let whole = views.len() == asked;
+        let page = match FeedPage::read(after, views, &page.withheld, last) {
+            Ok(page) if whole => Some(page),
+            Ok(_) => None,
+            Err(why) => {
+                self.misbehaved(
+                    issuer,
+                    format!("answered with a page of a feed that does not add up: {why}"),
+                );
+                None
+            }
+        };
         let Some(feed) = self.feeds.get_mut(&(issuer, circle)) else {
             return;
         };
         feed.fetching = false;
-        feed.tail = page.last.max(feed.position);
+        feed.tail = last.max(feed.position);
         if after > feed.end() {
             // A page before this one was not taken: it comes again first.
             return;
         }
-        if asked == 0 || views.len() != asked {
+        let Some(page) = page.filter(|page| page.end() > after) else {
             if feed.tail > feed.end() {
                 self.missed(issuer, circle);
             }
             return;
-        }
-        let end = after.saturating_add(asked as u64);
+        };
+        let end = page.end();
         feed.given = feed.given.max(end);
         feed.writing += 1;
         self.take(
@@ -433,8 +445,7 @@ impl Mesh {
             Incoming::Feed {
                 issuer,
                 circle,
-                after,
-                views,
+                page,
             },
         );
     }
@@ -596,6 +607,17 @@ impl Mesh {
             }
             // Tells the issuer how far we are, durably.
             self.want_heads(&issuer);
+        }
+        for feed in progress.rewound {
+            let old = self.feeds.remove(&feed).unwrap_or_default();
+            let again = super::Feed {
+                tail: old.tail.max(old.position).max(1),
+                // The pages that are on their way are for nothing.
+                writing: old.writing,
+                fetching: old.fetching,
+                ..super::Feed::default()
+            };
+            self.feeds.insert(feed, again);
         }
         for (issuer, circle) in progress.pull {
             let feed = self.feeds.entry((issuer, circle)).or_default();

@@ -9,6 +9,7 @@ use rand_core::SeedableRng as _;
 use super::{
     follow::Reader,
     issue::{Author, Item},
+    page::FeedPage,
     *,
 };
 use crate::{
@@ -349,13 +350,14 @@ fn a_feed_answer_counts_from_where_it_was_asked() {
     let page = wire::FeedResponse {
         view: vec![pair.b_manifest.encode().into_bytes()],
         last: 9,
+        withheld: Vec::new(),
     };
     pair.response(*id, Some(response::What::Feed(page)));
     let taken = pair.outputs().into_iter().find_map(|output| match output {
         Output::Take {
-            incoming: Incoming::Feed { after, .. },
+            incoming: Incoming::Feed { page, .. },
             ..
-        } => Some(after),
+        } => Some(page.after()),
         _ => None,
     });
     assert_eq!(taken, Some(5));
@@ -389,6 +391,7 @@ fn pages_are_asked_for_ahead_of_the_disk_and_again_when_one_was_not_taken() {
         let page = wire::FeedResponse {
             view: vec![pair.b_manifest.encode().into_bytes()],
             last: 7,
+            withheld: Vec::new(),
         };
         pair.response(id, Some(response::What::Feed(page)));
         let taken = pair.mesh.works.iter().find(|(work, what)| {
@@ -426,8 +429,7 @@ fn a_page_of_a_feed_waits_for_the_one_before_it() {
     let page = |after: u64| Incoming::Feed {
         issuer: pair.b,
         circle: CircleId([8; 16]),
-        after,
-        views: vec![pair.b_manifest.clone()],
+        page: FeedPage::contiguous(after, vec![pair.b_manifest.clone()]),
     };
     let taken = |after: u64| reader.take(page(after), &[], &AtFour).unwrap();
     assert!(taken(5).is_empty(), "4 is on disk, 5 is not");
@@ -453,6 +455,9 @@ impl follow::Ledger for AtFour {
     }
     fn feed_position(&self, _: &SiteId, _: &CircleId) -> Result<u64, Self::Error> {
         Ok(4)
+    }
+    fn fed(&self, _: &SiteId, _: &CircleId, _: u64) -> Result<Option<u64>, Self::Error> {
+        Ok(None)
     }
     fn epoch_key(
         &self,

@@ -124,6 +124,10 @@ impl Sim {
                     what: Some(What::Feed(wire::FeedResponse {
                         view: vec![bytes],
                         last: u64::MAX,
+                        withheld: vec![wire::FeedRun {
+                            first: 1,
+                            last: u64::MAX - 1,
+                        }],
                     })),
                 }
                 .encode_to_vec(),

@@ -97,6 +97,8 @@ pub(super) struct Store {
     pub(super) records: BTreeMap<(SiteId, u64), Vec<Verified>>,
     pub(super) current: BTreeMap<(SiteId, Kind, ObjectId), u64>,
     pub(super) positions: BTreeMap<(SiteId, CircleId), u64>,
+    /// Leaf at each position of a feed that was read.
+    fed: BTreeMap<(SiteId, CircleId, u64), u64>,
     epoch_keys: BTreeMap<(SiteId, CircleId, u64), EpochKey>,
     pub(super) addresses: BTreeMap<SiteId, wire::AddressRecord>,
     /// (circle, reader) -> position that the reader acknowledged.
@@ -236,6 +238,9 @@ impl Store {
         for (site, kind, id, seq) in &taken.current {
             self.current.insert((*site, kind.clone(), *id), *seq);
         }
+        for (issuer, circle, position, seq) in &taken.fed {
+            self.fed.insert((*issuer, *circle, *position), *seq);
+        }
         for (issuer, circle, position) in &taken.feeds {
             let held = self.positions.entry((*issuer, *circle)).or_default();
             *held = (*held).max(*position);
@@ -309,6 +314,8 @@ impl Store {
                 rules: Vec::new(),
                 purpose: None,
                 until: None,
+                history: Default::default(),
+                on_end: Default::default(),
             },
             seal: Seal::Pairwise(their_box),
         });
@@ -464,6 +471,7 @@ impl Store {
         }
         Some(wire::FeedResponse {
             view,
+            withheld: Vec::new(),
             last: self.tails.get(circle).copied().unwrap_or(0),
         })
     }
@@ -592,6 +600,15 @@ impl Ledger for Store {
         epoch: u64,
     ) -> Result<Option<EpochKey>, Infallible> {
         Ok(self.epoch_keys.get(&(*issuer, *circle, epoch)).cloned())
+    }
+    fn fed(
+        &self,
+        issuer: &SiteId,
+        circle: &CircleId,
+        feed_seq: u64,
+    ) -> Result<Option<u64>, Infallible> {
+        let seq = self.fed.get(&(*issuer, *circle, feed_seq)).copied();
+        Ok(seq.filter(|seq| self.records.contains_key(&(*issuer, *seq))))
     }
     fn is_granted(&self, issuer: &SiteId, circle: &CircleId) -> Result<bool, Infallible> {
         Ok(self

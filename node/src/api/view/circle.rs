@@ -1,16 +1,16 @@
 //! Circles: who may see what; preview as a partner; explanation of one decision.
 
 use fmesh_proto::{
-    circle::Slots,
+    circle::{History, Slots},
     id::{CircleId, ObjectId},
-    kinds::Kind,
+    kinds::{Kind, OnEnd},
     taxonomy::Path,
 };
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Item, Shape, SiteName};
+use super::{Deletion, Delivery, Item, Shape, SiteName};
 
 /// Creates or replaces a circle.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,10 @@ pub struct CirclePut {
     pub purpose: Option<String>,
     /// Last day on which it permits anything.
     pub until: Option<Date>,
+    /// What who enters is given of the past; for groups only. Left out: as it was, or `current`.
+    pub history: Option<History>,
+    /// What who leaves is told to do with what it holds; for groups only. Left out: as it was, or `grey`.
+    pub on_end: Option<OnEnd>,
 }
 
 /// Who a circle is for, in words: partners by name, site id or unique prefix.
@@ -100,6 +104,12 @@ pub struct CircleText {
     /// Last day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Date>,
+    /// Of a group: what who enters is given of the past; left out: `current`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
+    /// Of a group: what who leaves is told to do; left out: `grey`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_end: Option<OnEnd>,
     /// Who.
     pub audience: AudienceRequest,
     /// What.
@@ -173,10 +183,20 @@ pub struct Circle {
     pub purpose: Option<String>,
     /// Last day.
     pub until: Option<Date>,
+    /// What who enters is given of the past; null if it is no group.
+    pub history: Option<History>,
+    /// What who leaves is told to do with what it holds; null if it is no group.
+    pub on_end: Option<OnEnd>,
     /// It permits nothing any more.
     pub ended: bool,
     /// Live objects that it shows today.
     pub objects: u64,
+    /// How far each reader is.
+    #[serde(default)]
+    pub delivery: Vec<Delivery>,
+    /// What those who left it were asked to delete.
+    #[serde(default)]
+    pub deletions: Vec<Deletion>,
 }
 impl Shape for Circle {
     const SCHEMA: &'static str = "fmesh.circle.v1";

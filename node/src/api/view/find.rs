@@ -36,6 +36,8 @@ pub struct FindRequest {
     pub countries: Vec<String>,
     /// Also our own resources.
     pub own: bool,
+    /// Also what came under grants that have ended.
+    pub ended: bool,
     /// At most so many answers; 0: 50.
     pub limit: u32,
 }
@@ -107,6 +109,9 @@ pub struct Hit {
     pub seq: u64,
     /// Older than a week.
     pub stale: bool,
+    /// A grant under which some of it came has ended.
+    #[serde(default)]
+    pub ended: bool,
 }
 impl Item for Hit {
     const LIST: &'static str = "fmesh.find.v1";

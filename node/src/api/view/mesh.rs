@@ -7,7 +7,7 @@ use fmesh_proto::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Item, Removal, Shape};
+use super::{Item, Removal, Shape, Standing};
 
 /// A site as people and programs name it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,6 +175,9 @@ pub struct Partner {
     pub refused_records: u64,
     /// Reason of the newest refusal.
     pub refused_reason: Option<String>,
+    /// What is between us because of circles.
+    #[serde(default)]
+    pub standing: Standing,
     /// How often it misbehaved since this node started: sent what no honest node sends.
     pub misbehaved: u64,
     /// How, the last time.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Item, Shape, Shown, SiteName};
+use super::{Item, RecordDelivery, Shape, Shown, SiteName};
 
 /// One line of `record list`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,9 @@ pub struct RecordHead {
     pub void: bool,
     /// It ends the object.
     pub retired: bool,
+    /// Every grant under which we were shown it has ended.
+    #[serde(default)]
+    pub ended: bool,
     /// When the author says it signed.
     pub signed: Timestamp,
     /// When it was stored here.
@@ -63,6 +66,9 @@ pub struct Record {
     pub feeds: Vec<(fmesh_proto::id::CircleId, u64)>,
     /// How many circles it goes to in all.
     pub feeds_total: u64,
+    /// Of our own: where it has arrived.
+    #[serde(default)]
+    pub delivery: Vec<RecordDelivery>,
 }
 impl Shape for Record {
     const SCHEMA: &'static str = "fmesh.record.v1";

@@ -149,6 +149,8 @@ fn what_is_the_same_is_said_to_be_the_same_and_a_retired_one_comes_back() {
         }],
         purpose: None,
         until: None,
+        history: Default::default(),
+        on_end: Default::default(),
     };
     let rows = vec![row(2, "DMU-80", json!({})), row(3, "OLD", json!({}))];
     let circles = [everyone];

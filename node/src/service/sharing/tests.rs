@@ -51,6 +51,8 @@ fn circle(name: &str, byte: u8, audience: Audience, rules: Vec<Rule>) -> Circle 
         rules,
         purpose: None,
         until: None,
+        history: Default::default(),
+        on_end: Default::default(),
     }
 }
 

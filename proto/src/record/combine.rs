@@ -1,0 +1,158 @@
+//! Views of one core put together, or taken apart: a partner that is in several circles is shown one record through each of
+//! them, and one that gives values back keeps the rest.
+//!
+//! Both take views that were read before; neither makes a disclosure that was not given.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Disclosure, RecordError, View, malformed,
+    payload::{self, Body, Place},
+};
+
+impl View {
+    /// What this view opens, then what only the other one does.
+    ///
+    /// # Errors
+    /// If they are of different cores.
+    pub fn merged(&self, other: &Self) -> Result<Self, RecordError> {
+        if self.core() != other.core() {
+            return Err(malformed("two views of different cores do not add up"));
+        }
+        let held: BTreeSet<&str> = self.parts().collect();
+        let added = other.parts().filter(|part| !held.contains(part));
+        let all: Vec<Disclosure<'_>> = self
+            .parts()
+            .chain(added)
+            .map(Disclosure::from_text)
+            .collect();
+        let merged = Self::assemble(self.core(), all.iter());
+        merged.check_bounds().map(|()| merged)
+    }
+
+    /// The same core and feed positions, with only these slots opened.
+    ///
+    /// # Errors
+    /// If it does not read.
+    pub fn narrowed(&self, keep: &BTreeSet<String>) -> Result<Self, RecordError> {
+        let (_, payload) = payload::decode(self.core())?;
+        let places = payload::places(&payload.feeds, &payload.body)?;
+        let names = match payload.body {
+            Body::Plain(_) => Vec::new(),
+            Body::Slots(slots) => slots,
+        };
+        let mut kept = Vec::new();
+        for disclosure in self.disclosures() {
+            let stays = match places.place(places.find(&disclosure)?) {
+                Place::Feed(_) => true,
+                Place::Slot(n) => keep.contains(names[n].0.as_ref()),
+            };
+            if stays {
+                kept.push(disclosure);
+            }
+        }
+        Ok(Self::assemble(self.core(), kept.iter()))
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &str> {
+        self.text[self.core_bytes + 1..].split_terminator('~')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        id::{CircleId, MeshId, ObjectId, SiteId},
+        keys::SigningKey,
+        kinds::Kind,
+        record::{Claims, Issued, Parsed, Verified},
+    };
+
+    fn issued() -> Issued {
+        let claims = Claims {
+            mesh: Some(MeshId([1; 32])),
+            iss: SiteId([2; 32]),
+            log: 1,
+            seq: 4,
+            kind: Kind::Resource,
+            id: ObjectId::from_random([3; 16]),
+            rev: 1,
+            prev: None,
+            iat: 5,
+            retired: false,
+        };
+        let fields = serde_json::json!({"level": "WorkCell", "name": "DMU-80"});
+        let feeds = [(CircleId([1; 16]), 7), (CircleId([2; 16]), 9)];
+        let mut rng = <rand_chacha::ChaCha8Rng as rand_core::SeedableRng>::seed_from_u64(1);
+        Issued::sign(
+            claims,
+            &serde_json::from_value(fields).unwrap(),
+            &feeds,
+            &SigningKey::from_bytes(&[9; 32]),
+            &mut rng,
+        )
+        .unwrap()
+    }
+
+    fn slots(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn read(view: &View) -> Verified {
+        let view = View::decode(view.as_str().as_bytes()).unwrap();
+        view.parse().map(Parsed::from_store).unwrap()
+    }
+
+    fn opened(view: &View) -> (Vec<String>, usize) {
+        let record = read(view);
+        let shown = record.fields().iter().filter(|(_, value)| value.is_some());
+        (
+            shown.map(|(name, _)| name.clone()).collect(),
+            record.feeds().len(),
+        )
+    }
+
+    #[test]
+    fn what_two_circles_show_adds_up_in_any_order() {
+        let issued = issued();
+        let one = issued
+            .view(&CircleId([1; 16]), &slots(&["name", "level"]))
+            .unwrap();
+        let two = issued
+            .view(&CircleId([2; 16]), &slots(&["name", "calendar"]))
+            .unwrap();
+        let expected = (vec!["calendar".into(), "level".into(), "name".into()], 2);
+        for (a, b) in [(&one, &two), (&two, &one)] {
+            let both = a.merged(b).unwrap();
+            assert_eq!(opened(&both), expected);
+            assert_eq!(both.merged(a).unwrap(), both, "nothing is given twice");
+            assert_eq!(both.merged(b).unwrap(), both);
+        }
+        assert_eq!(one.merged(&one).unwrap(), one);
+    }
+
+    #[test]
+    fn views_of_different_cores_do_not_add_up() {
+        let one = View::decode(b"a.b.c~x~").unwrap();
+        let two = View::decode(b"a.b.d~x~").unwrap();
+        assert!(one.merged(&two).is_err());
+    }
+
+    #[test]
+    fn a_narrowed_view_has_the_kept_slots_and_all_positions() {
+        let full = issued().full_view();
+        for keep in [&[][..], &["name"], &["name", "nothing of this name"]] {
+            let narrow = full.narrowed(&slots(keep)).unwrap();
+            let expected: Vec<String> = keep
+                .iter()
+                .filter(|k| **k == "name")
+                .map(|k| (*k).to_owned())
+                .collect();
+            assert_eq!(opened(&narrow), (expected, 2));
+            assert_eq!(narrow.core(), full.core());
+        }
+        let noise = View::decode(b"a.b.c~x~").unwrap();
+        assert!(noise.narrowed(&slots(&[])).is_err());
+    }
+}
