@@ -1,10 +1,10 @@
-//! Whole meshes in virtual time, from seeds: thousands of random stories, or one mesh of a thousand sites and what it costs.
+//! Whole meshes in virtual time, from seeds: thousands of random stories, or one mesh of a hundred sites and what it costs.
 //!
 //! `cargo run --release --example simulate -- stories --seeds 5000` tells each seed's story (changes, cuts, crashes, wrong clocks,
 //! newcomers, removals, malicious members, a network at its worst) and asks after each whether anything unpermitted was
 //! sent, anything forged accepted, and whether everything permitted arrived. A seed that fails is printed and repeats it.
 //!
-//! `cargo run --release --example simulate -- scale --sites 1000` founds one mesh, lets some sites publish, waits until everything has
+//! `cargo run --release --example simulate -- scale --sites 100` founds one mesh, lets some sites publish, waits until everything has
 //! arrived everywhere, and prints messages and bytes per site: to get there, for a change, and for a quiet hour.
 
 use std::{
@@ -43,7 +43,7 @@ enum What {
     /// One mesh, and what it sends.
     Scale {
         /// Sites.
-        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(10..=5_000))]
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(10..=5_000))]
         sites: u64,
         /// Where chance comes from.
         #[arg(long, default_value_t = 1)]

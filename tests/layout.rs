@@ -115,9 +115,9 @@ fn no_module_is_called_mod() {
     }
 }
 
-/// What the README tells a newcomer to type is what CI runs.
+/// The README tells a newcomer two commands; the second is what CI runs.
 #[test]
-fn ci_runs_the_commands_of_the_readme() {
+fn ci_runs_the_tests_as_the_readme_does() {
     let (readme, ci) = (
         read(&root().join("README.md")),
         read(&root().join(".ci/run")),
@@ -131,15 +131,12 @@ fn ci_runs_the_commands_of_the_readme() {
             "the README does not show on a line of its own: {command}"
         );
     }
-    // CI cannot press Ctrl-C, so it runs the demo once; and what the tests have built, because a release build takes longer
-    // than all checks together.
-    for command in ["cargo run -- demo --once", "cargo test --workspace"] {
-        let in_ci = ci.lines().any(|line| {
-            line.strip_prefix("step ")
-                .is_some_and(|step| step.ends_with(command))
-        });
-        assert!(in_ci, ".ci/run does not run as a step: {command}");
-    }
+    // The demo, with what it prints, is a test of its own: a release build for it would take half as long as all the rest.
+    let tests = "step cargo test --workspace";
+    assert!(
+        ci.lines().any(|line| line == tests),
+        ".ci/run does not run: {tests}"
+    );
 }
 
 #[test]
