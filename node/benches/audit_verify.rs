@@ -11,7 +11,6 @@ mod support;
 
 use std::{path::Path, process::Command, thread};
 
-use base64::Engine as _;
 use fmesh::bundle::{Target, verify};
 use fmesh_proto::{
     audit::{
@@ -19,11 +18,10 @@ use fmesh_proto::{
         bundle::{LogSource, Options, Selection, Tree, Writer},
     },
     id::SiteId,
-    keys::PublicKey,
     log::leaf_hash,
     record::View,
 };
-use support::{History, Party, rate, size, timed};
+use support::{History, Party, Signed, rate, size, timed, verify_raw};
 
 fn main() {
     if let Some(path) = argument("only=") {
@@ -136,36 +134,4 @@ fn write(history: &History, path: &Path) {
     }
     let _sink = writer.finish(None, Selection::default()).expect("small");
     target.finish().expect("written");
-}
-
-/// What a signature covers, and the signature.
-struct Signed {
-    text: Vec<u8>,
-    signature: [u8; 64],
-}
-
-impl Signed {
-    fn of(view: &View) -> Self {
-        let (text, signature) = view.core().rsplit_once('.').expect("three parts");
-        Self {
-            text: text.into(),
-            signature: base64::engine::general_purpose::URL_SAFE_NO_PAD
-                .decode(signature)
-                .ok()
-                .and_then(|bytes| bytes.try_into().ok())
-                .expect("64 bytes"),
-        }
-    }
-}
-
-fn verify_raw(key: &PublicKey, signed: &[Signed], cores: usize) {
-    thread::scope(|scope| {
-        for part in signed.chunks(signed.len().div_ceil(cores)) {
-            scope.spawn(move || {
-                for one in part {
-                    key.verify(&one.text, &one.signature).expect("good");
-                }
-            });
-        }
-    });
 }

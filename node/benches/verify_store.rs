@@ -16,18 +16,16 @@ use std::{
     time::Duration,
 };
 
-use base64::Engine as _;
 use fmesh::{
     search::Index,
     store::{Changes, Meta, Store},
     writer::{Setup, Writer, Written},
 };
 use fmesh_proto::{
-    keys::PublicKey,
     mesh::{follow::Incoming, page::FeedPage},
     record::View,
 };
-use support::{History, Party, cpu, rate, size, timed};
+use support::{History, Party, Signed, cpu, rate, size, timed, verify_raw};
 use tokio::sync::mpsc;
 
 /// Publications that one work brings, as a page of a pull does.
@@ -76,38 +74,6 @@ fn main() {
     println!("raw verify_strict   {raw:>8.0} records/s on {cores} cores");
     println!("writer, durable     {writer:>8.0} records/s in batches of {batch}");
     println!("ratio               {:>8.0} %", writer / raw * 100.0);
-}
-
-/// What a signature covers, and the signature.
-struct Signed {
-    text: Vec<u8>,
-    signature: [u8; 64],
-}
-
-impl Signed {
-    fn of(view: &View) -> Self {
-        let (text, signature) = view.core().rsplit_once('.').expect("three parts");
-        Self {
-            text: text.into(),
-            signature: base64::engine::general_purpose::URL_SAFE_NO_PAD
-                .decode(signature)
-                .ok()
-                .and_then(|bytes| bytes.try_into().ok())
-                .expect("64 bytes"),
-        }
-    }
-}
-
-fn verify_raw(key: &PublicKey, signed: &[Signed], cores: usize) {
-    thread::scope(|scope| {
-        for part in signed.chunks(signed.len().div_ceil(cores)) {
-            scope.spawn(move || {
-                for one in part {
-                    key.verify(&one.text, &one.signature).expect("good");
-                }
-            });
-        }
-    });
 }
 
 /// Gives everything to a writer over a new store; how long the feed took from the first byte to the last flush, and how much

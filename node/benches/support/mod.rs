@@ -9,13 +9,15 @@
 use std::{
     collections::BTreeMap,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
+use base64::Engine as _;
 use fmesh_proto::{
     circle::EpochKey,
     id::{CircleId, MeshId, ObjectId, SiteId},
-    keys::{OperatingKeys, RootKey, sign_manifest},
+    keys::{OperatingKeys, PublicKey, RootKey, sign_manifest},
     kinds::Kind,
     membership::{Act, Role},
     mesh::{
@@ -246,4 +248,37 @@ pub fn percentile(sorted: &[Duration], percent: usize) -> Duration {
         .get((sorted.len() * percent / 100).min(last))
         .copied()
         .unwrap_or_default()
+}
+
+/// What a signature covers, and the signature.
+pub struct Signed {
+    text: Vec<u8>,
+    signature: [u8; 64],
+}
+
+impl Signed {
+    pub fn of(view: &View) -> Self {
+        let (text, signature) = view.core().rsplit_once('.').expect("three parts");
+        Self {
+            text: text.into(),
+            signature: base64::engine::general_purpose::URL_SAFE_NO_PAD
+                .decode(signature)
+                .ok()
+                .and_then(|bytes| bytes.try_into().ok())
+                .expect("64 bytes"),
+        }
+    }
+}
+
+/// One strict check of each signature, on so many cores: what everything else is measured against.
+pub fn verify_raw(key: &PublicKey, signed: &[Signed], cores: usize) {
+    thread::scope(|scope| {
+        for part in signed.chunks(signed.len().div_ceil(cores)) {
+            scope.spawn(move || {
+                for one in part {
+                    key.verify(&one.text, &one.signature).expect("good");
+                }
+            });
+        }
+    });
 }
