@@ -4,8 +4,9 @@
 //! newcomers, removals, malicious members, a network at its worst) and asks after each whether anything unpermitted was
 //! sent, anything forged accepted, and whether everything permitted arrived. A seed that fails is printed and repeats it.
 //!
-//! `cargo run --release --example simulate -- scale --sites 100` founds one mesh, lets some sites publish, waits until everything has
-//! arrived everywhere, and prints messages and bytes per site: to get there, for a change, and for a quiet hour.
+//! `cargo run --release --example simulate -- scale --sites 100` founds one mesh in which a tenth of all messages is lost, and lets
+//! some sites publish, join, be put out and crash. It waits until everything has arrived everywhere, and prints messages and bytes
+//! per site: to get there, for the changes, and for a quiet quarter of an hour. A thousand sites take some ten minutes.
 
 use std::{
     num::NonZero,
@@ -19,7 +20,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use fmesh_proto::sim::{Sim, Story, With};
+use fmesh_proto::sim::{Faults, Sim, Story, With};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Simulates meshes of factories from seeds.
@@ -45,6 +46,9 @@ enum What {
         /// Sites.
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(10..=5_000))]
         sites: u64,
+        /// Messages lost, of a hundred.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=50))]
+        loss: u32,
         /// Where chance comes from.
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -54,7 +58,9 @@ enum What {
 fn main() -> ExitCode {
     let result = match Options::parse().what {
         What::Stories { seeds, from } => stories(from, seeds),
-        What::Scale { sites, seed } => scale(usize::try_from(sites).unwrap_or(usize::MAX), seed),
+        What::Scale { sites, seed, loss } => {
+            scale(usize::try_from(sites).unwrap_or(usize::MAX), seed, loss)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -123,7 +129,8 @@ fn stories(from: u64, seeds: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// Messages and kilobytes that a site has sent on average since `before`.
+/// What all sites have sent so far.
+#[derive(Default)]
 struct Cost {
     messages: u64,
     bytes: u64,
@@ -148,26 +155,27 @@ impl Cost {
     }
 }
 
-fn scale(sites: usize, seed: u64) -> Result<(), String> {
+fn scale(sites: usize, seed: u64, loss: u32) -> Result<(), String> {
     let began = Instant::now();
     let mut sim = Sim::mesh(seed, sites);
+    sim.faults = Faults {
+        gossip_lost: loss * 10,
+        calls_lost: loss * 10,
+        ..Faults::NONE
+    };
     for site in 0..sites {
         let group = [1, 2, 3].map(|step| (site + step) % sites);
         sim.circle(site, With::Everyone, &["name"]);
         sim.circle(site, With::Group(group.to_vec()), &["reason", "calendar"]);
     }
-    let zero = Cost {
-        messages: 0,
-        bytes: 0,
-    };
     let took = sim.settle(DAY_MS)?;
     let settled = Cost::of(&sim, sites);
     println!(
-        "{sites} sites, each with a manifest, a circle for all and one for three: known everywhere after {} s of the world ({:.0?} here)",
+        "{sites} sites, {loss} % of all messages lost; each with a manifest, a circle for all and one for three: known everywhere after {} s of the world ({:.0?} here)",
         took / 1_000,
         began.elapsed()
     );
-    settled.print(&zero, sites, "until then");
+    settled.print(&Cost::default(), sites, "until then");
 
     for change in 0..CHANGES {
         sim.publish((change * sites / CHANGES) % sites, 1);
@@ -175,14 +183,17 @@ fn scale(sites: usize, seed: u64) -> Result<(), String> {
     }
     let took = sim.settle(DAY_MS)?;
     let changed = Cost::of(&sim, sites);
-    changed.print(
-        &settled,
-        sites,
-        &format!("{CHANGES} changes, the last there {} s after", took / 1_000),
-    );
+    let what = format!("{CHANGES} changes, the last there {} s after", took / 1_000);
+    changed.print(&settled, sites, &what);
 
-    sim.run_for(HOUR_MS);
-    Cost::of(&sim, sites).print(&changed, sites, "a quiet hour");
+    churn(&mut sim, sites);
+    let took = sim.settle(DAY_MS)?;
+    let churned = Cost::of(&sim, sites);
+    let what = format!("{CHURN} each came, left, crashed; {} s after", took / 1_000);
+    churned.print(&changed, sites, &what);
+
+    sim.run_for(QUIET_MS);
+    Cost::of(&sim, sites).print(&churned, sites, "a quiet quarter of an hour");
     sim.safety()?;
     let neighbours: usize = (0..sites).map(|site| sim.neighbours(site)).sum();
     println!(
@@ -193,6 +204,24 @@ fn scale(sites: usize, seed: u64) -> Result<(), String> {
     Ok(())
 }
 
+/// Some sites join, some are put out, some crash and come back; each of the newcomers and of the crashed publishes.
+fn churn(sim: &mut Sim, sites: usize) {
+    for n in 0..CHURN {
+        let (goes, falls) = (1 + n, sites - 1 - n);
+        sim.crash(falls);
+        let new = sim.add_site();
+        sim.admit(0, new);
+        sim.circle(new, With::Everyone, &["name"]);
+        sim.publish(new, 1);
+        sim.run_for(2_000);
+        sim.remove(0, goes);
+        sim.run_for(2_000);
+        sim.restart(falls);
+        sim.publish(falls, 1);
+    }
+}
+
 const CHANGES: usize = 20;
-const HOUR_MS: u64 = 3_600_000;
+const CHURN: usize = 3;
+const QUIET_MS: u64 = 900_000;
 const DAY_MS: u64 = 86_400_000;

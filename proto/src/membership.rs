@@ -18,7 +18,7 @@ mod exchange;
 mod settle;
 mod verify;
 
-use std::collections::BTreeMap;
+use std::{borrow::Borrow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -106,8 +106,9 @@ impl Membership {
 
     /// As [`Self::compute`], from records that were verified before (their store says so).
     #[must_use]
-    pub fn from_verified(mesh: &MeshId, records: &[Verified]) -> Self {
-        let set = Set::gather(mesh, records);
+    pub fn from_verified<R: Borrow<Verified>>(mesh: &MeshId, records: &[R]) -> Self {
+        let records: Vec<&Verified> = records.iter().map(Borrow::borrow).collect();
+        let set = Set::gather(mesh, &records);
         let Some((founder, name, founded, keys)) = set.founder(mesh) else {
             return Self::default();
         };
@@ -172,7 +173,7 @@ impl Membership {
             matches!(step.what, What::Admit(_)).then_some((step.author, step.target))
         });
         Self {
-            set: exchange::Acts::new(mesh, founder, edges, records),
+            set: exchange::Acts::new(mesh, founder, edges, &records),
             members: everyone,
             removed,
             known,
@@ -186,7 +187,7 @@ impl Membership {
     }
 
     /// All members by SiteId.
-    pub fn members(&self) -> impl Iterator<Item = &Member> {
+    pub fn members(&self) -> impl ExactSizeIterator<Item = &Member> {
         self.members.values()
     }
 
@@ -257,7 +258,7 @@ enum Brings {
 }
 
 impl<'a> Set<'a> {
-    fn gather(mesh: &MeshId, records: &'a [Verified]) -> Self {
+    fn gather(mesh: &MeshId, records: &[&'a Verified]) -> Self {
         let mut set = Self {
             found: Vec::new(),
             manifests: BTreeMap::new(),
@@ -266,7 +267,7 @@ impl<'a> Set<'a> {
         };
         let sorted: BTreeMap<_, _> = records
             .iter()
-            .map(|record| (place(record), record))
+            .map(|record| (place(record), *record))
             .collect();
         for ((site, seq, digest), record) in sorted {
             match (&record.claims().kind, seq) {

@@ -11,8 +11,8 @@
 //! Gossip is a hint; pulling makes it true (PROTOCOL section 8). For every log the machine knows how far
 //! this node durably follows it, for every feed it may read how far it has it, and for both how far others say they
 //! are. Where ours is behind, it asks somebody connected, one call at a time for each peer, and asks again only when
-//! the node reports that the answer is on disk. So an interrupted exchange repeats at most one batch, and a
-//! peer that sends more than it was asked for sends it to nobody.
+//! the node reports that the answer is on disk. Of a long feed the next few pages are on their way while one is written; an
+//! interruption costs those and nothing that was acknowledged. A peer that sends more than it was asked for sends it to nobody.
 //!
 //! # What it does not know
 //!
@@ -21,7 +21,7 @@
 //! others ([`Output::Serve`]) the node reads from its store, by [`crate::circle::permits`].
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -303,6 +303,8 @@ pub struct Mesh {
     logs: BTreeMap<SiteId, Log>,
     feeds: BTreeMap<(SiteId, CircleId), Feed>,
     peers: BTreeMap<SiteId, Peer>,
+    /// Those that are connected or dialled: a few of the many in a large mesh.
+    engaged: BTreeSet<SiteId>,
     calls: BTreeMap<u64, (SiteId, Call)>,
     works: BTreeMap<u64, Work>,
     caution: Caution,
@@ -443,6 +445,7 @@ impl Mesh {
             logs: BTreeMap::new(),
             feeds: BTreeMap::new(),
             peers: BTreeMap::new(),
+            engaged: BTreeSet::new(),
             calls: BTreeMap::new(),
             works: BTreeMap::new(),
             caution: Caution::default(),
@@ -510,14 +513,16 @@ impl Mesh {
     /// When to call [`Self::handle`] with a tick at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> u64 {
-        let hellos = self.peers.values().filter_map(|p| p.hello_at);
-        let heads = self.peers.values().filter_map(Peer::heads_due);
-        let members = self.peers.values().filter_map(Peer::members_due);
+        let peers = || self.connected_peers().map(|(_, peer)| peer);
+        let hellos = peers().filter_map(|peer| peer.hello_at);
+        let heads = peers().filter_map(Peer::heads_due);
+        let members = peers().filter_map(Peer::members_due);
         let logs = self.logs.values().map(|log| log.not_before);
         let feeds = self
             .feeds
             .iter()
-            .filter(|((issuer, _), feed)| feed.tail > feed.position && self.is_connected(issuer))
+            .filter(|(_, feed)| feed.tail > feed.position && feed.not_before > self.now)
+            .filter(|((issuer, _), _)| self.is_connected(issuer))
             .map(|(_, feed)| feed.not_before);
         // What waits for something else than time (an answer, the writer) has its moment behind it.
         let pauses = logs.chain(feeds).filter(|at| *at > self.now);
@@ -565,6 +570,7 @@ impl Mesh {
             return;
         }
         self.caution.begins(self.now);
+        self.engaged.insert(site);
         let peer = self.peers.entry(site).or_default();
         peer.connected = true;
         peer.connected_at = self.now;
@@ -579,6 +585,7 @@ impl Mesh {
 
     fn on_disconnected(&mut self, site: &SiteId) {
         let jitter = self.chance.between((50, 250));
+        self.engaged.remove(site);
         if let Some(peer) = self.peers.get_mut(site) {
             let stable = peer.hello_done && self.now - peer.connected_at >= STABLE_MS;
             peer.connected = false;
@@ -618,6 +625,9 @@ impl Mesh {
             peer.dialling = false;
             peer.backoff = next_backoff(peer.backoff);
             peer.dial_at = self.now + peer.backoff + jitter;
+            if !peer.connected {
+                self.engaged.remove(site);
+            }
         }
     }
 
@@ -639,10 +649,13 @@ impl Mesh {
     }
 
     fn connected(&self) -> impl Iterator<Item = SiteId> {
-        self.peers
-            .iter()
-            .filter(|(_, p)| p.connected)
-            .map(|(site, _)| *site)
+        self.connected_peers().map(|(site, _)| site)
+    }
+
+    fn connected_peers(&self) -> impl Iterator<Item = (SiteId, &Peer)> {
+        let engaged = self.engaged.iter();
+        let peers = engaged.filter_map(|site| Some((*site, self.peers.get(site)?)));
+        peers.filter(|(_, peer)| peer.connected)
     }
 
     fn is_connected(&self, site: &SiteId) -> bool {

@@ -33,6 +33,7 @@
 mod hostile;
 mod malice;
 mod net;
+mod pool;
 mod run;
 mod site;
 mod store;
@@ -55,13 +56,14 @@ pub use self::{
 };
 use self::{
     net::Net,
+    pool::Pool,
     run::Event,
     site::Site,
     store::{Object, Own},
-    truth::Truth,
+    truth::{Span, Truth},
 };
 use crate::{
-    circle::{Audience, Circle, EpochKey, Rule, Slots},
+    circle::{Audience, Circle, EpochKey, History, Rule, Slots},
     directory,
     id::{CircleId, InviteId, MeshId, ObjectId, SiteId},
     invite::{Ticket, join_proof},
@@ -115,6 +117,7 @@ pub struct Sim {
     queue: BTreeMap<(u64, u64), Event>,
     events: u64,
     truth: Truth,
+    pool: Pool,
 }
 
 impl Sim {
@@ -133,6 +136,7 @@ impl Sim {
             queue: BTreeMap::new(),
             events: 0,
             truth: Truth::default(),
+            pool: Pool::default(),
         }
     }
 
@@ -175,7 +179,7 @@ impl Sim {
     /// Adds one site that is in no mesh yet and gives its number.
     pub fn add_site(&mut self) -> usize {
         let number = self.sites.len();
-        let site = Site::new(number, &mut self.rng);
+        let site = Site::new(number, &mut self.rng, &self.pool);
         self.numbers.insert(site.who.site, number);
         self.sites.push(site);
         number
@@ -265,9 +269,7 @@ impl Sim {
                 self.rng.fill_bytes(&mut id);
                 let id = CircleId(id);
                 self.new_group(owner, id);
-                for member in members {
-                    self.include(owner, id, member);
-                }
+                self.include(owner, id, &members);
                 id
             }
         };
@@ -276,15 +278,29 @@ impl Sim {
         id
     }
 
-    /// Lets a partner into a group circle, by a grant of its present key: it reads the feed from its beginning.
-    pub fn include(&mut self, owner: usize, circle: CircleId, partner: usize) {
-        let site = self.sites[partner].who.site;
-        if let Audience::Group { members } = &mut self.own_circle(owner, &circle).circle.audience {
-            members.insert(site);
+    /// What a group gives of its past to those who enter from now on.
+    pub fn history(&mut self, owner: usize, circle: CircleId, history: History) {
+        self.own_circle(owner, &circle).circle.history = history;
+    }
+
+    /// Lets partners into a group circle: a new key for everybody in it, so that the boxes from before stay shut for them. Of
+    /// the past the feed gives them what the circle's history says.
+    pub fn include(&mut self, owner: usize, circle: CircleId, partners: &[usize]) {
+        let after = self.sites[owner].store.tails.get(&circle).copied();
+        let after = after.unwrap_or(0);
+        for partner in partners {
+            let (site, since) = (self.sites[*partner].who.site, self.now);
+            let own = self.own_circle(owner, &circle);
+            let history = own.circle.history;
+            if let Audience::Group { members } = &mut own.circle.audience
+                && members.insert(site)
+            {
+                own.entered.insert(site, (after, history));
+                let span = Span::group(after, history, since);
+                self.truth.admits(owner, circle, *partner, span);
+            }
         }
-        self.truth.admits(owner, circle, partner);
-        let grant = self.grant(owner, circle, partner);
-        self.issue(owner, vec![grant]);
+        self.new_epoch(owner, circle);
     }
 
     /// Shuts a partner out of a group circle: a new epoch, whose key goes to all others.
@@ -297,6 +313,7 @@ impl Sim {
         if let Audience::Group { members } = &mut own.circle.audience {
             members.remove(&site);
         }
+        own.entered.remove(&site);
         self.new_epoch(owner, circle);
     }
 
@@ -445,14 +462,20 @@ impl Sim {
     /// Lets time pass.
     pub fn run_for(&mut self, ms: u64) {
         let end = self.now + ms;
-        while let Some(entry) = self.queue.first_entry()
-            && entry.key().0 <= end
-        {
-            let ((at, _), event) = entry.remove_entry();
-            self.now = at;
-            self.happen(event);
-        }
+        while self.step(end) {}
         self.now = end;
+    }
+
+    /// The next thing happens, if it does before `end`.
+    fn step(&mut self, end: u64) -> bool {
+        let next = self.queue.first_entry();
+        let Some(next) = next.filter(|next| next.key().0 <= end) else {
+            return false;
+        };
+        let ((at, _), event) = next.remove_entry();
+        self.now = at;
+        self.happen(event);
+        true
     }
 
     /// Runs until everything permitted has arrived, at most this long; gives the time that it took.
@@ -479,7 +502,7 @@ impl Sim {
         let store = &self.sites[site].store;
         let foreign = store.records.iter().filter_map(|((author, seq), views)| {
             let issuer = self.index(author).filter(|issuer| *issuer != site)?;
-            let open = |view: &crate::record::Verified| {
+            let open = |view: &std::sync::Arc<crate::record::Verified>| {
                 let known = view.fields().clone().into_iter();
                 known
                     .filter_map(|(name, value)| Some((name, value?)))
@@ -604,6 +627,7 @@ impl Sim {
         let own = Own {
             circle,
             seal: Seal::Plain,
+            entered: BTreeMap::new(),
         };
         self.sites[site]
             .store
@@ -625,7 +649,8 @@ impl Sim {
                 history: Default::default(),
                 on_end: Default::default(),
             },
-            seal: Seal::Group(1, self.random_key()),
+            seal: Seal::Group(0, EpochKey([0; 32])),
+            entered: BTreeMap::new(),
         };
         self.sites[owner].store.circles.insert(id, own);
     }
@@ -639,7 +664,7 @@ impl Sim {
         let (mesh, site) = (self.mesh, self.sites[to].who.site);
         let owned = &mut self.sites[owner];
         let id = owned.store.pairwise(&owned.who, &mesh, site);
-        self.truth.admits(owner, id, to);
+        self.truth.admits(owner, id, to, Span::ALWAYS);
         id
     }
 
@@ -722,7 +747,7 @@ impl Sim {
         }
         for (key, place) in self.issue(owner, items) {
             if let Some(number) = numbers.get(&key) {
-                self.truth.published(*number, place);
+                self.truth.published(*number, key.0, self.now, place);
             }
         }
     }

@@ -14,7 +14,7 @@ use fmesh_proto::{
     limits,
     log::leaf_hash,
     membership::{Held, Membership},
-    mesh::{Ask, heads_digest},
+    mesh::{Ask, heads_digest, page::withhold},
     record::{Issued, View},
     wire,
 };
@@ -338,14 +338,6 @@ pub(super) fn circles_of(
         }
     }
     Ok(circles)
-}
-
-/// Says that positions are not for the reader, in one run with those before.
-fn withhold(page: &mut wire::FeedResponse, first: u64, last: u64) {
-    match page.withheld.last_mut() {
-        Some(run) if run.last + 1 == first => run.last = last,
-        _ => page.withheld.push(wire::FeedRun { first, last }),
-    }
 }
 
 fn refusal(code: &str, text: &str) -> wire::Response {

@@ -54,7 +54,7 @@ impl Acts {
         mesh: &MeshId,
         founder: SiteId,
         admits: impl Iterator<Item = (SiteId, SiteId)>,
-        records: &[Verified],
+        records: &[&Verified],
     ) -> Self {
         let order = outwards(founder, admits);
         let reached: BTreeSet<&SiteId> = order.iter().collect();

@@ -340,9 +340,13 @@ impl Reader<'_> {
                     ends,
                 });
             }
-            Incoming::Membership { views } => {
-                let all: Vec<View> = held.iter().chain(&views).cloned().collect();
-                opened.membership = Some(Membership::compute(&self.mesh, &all).0);
+            Incoming::Membership { mut views } => {
+                // Gossip brings most of it first; what is held was checked.
+                views.retain(|view| !held.contains(view));
+                if !views.is_empty() {
+                    let all: Vec<View> = held.iter().chain(&views).cloned().collect();
+                    opened.membership = Some(Membership::compute(&self.mesh, &all).0);
+                }
                 opened.found = views
                     .into_iter()
                     .map(|view| Found {

@@ -95,10 +95,9 @@ impl Mesh {
 
     pub(super) fn ask_members(&mut self) {
         let due: Vec<SiteId> = self
-            .peers
-            .iter()
+            .connected_peers()
             .filter(|(_, peer)| peer.members_due().is_some_and(|at| at <= self.now))
-            .map(|(site, _)| *site)
+            .map(|(site, _)| site)
             .collect();
         for site in due {
             let mut after = None;

@@ -6,6 +6,8 @@
 //!
 //! Addresses come from the signed directory ([`crate::directory`]); before a member's first record, from a ticket.
 
+use std::collections::BTreeSet;
+
 use super::{Chance, Input, Mesh, Output, Peer};
 use crate::{
     directory,
@@ -105,7 +107,7 @@ impl Mesh {
     }
 
     fn is_small(&self) -> bool {
-        self.membership.members().count() <= FULL_MESH_MAX
+        self.membership.members().len() <= FULL_MESH_MAX
     }
 
     fn is_dialable(&self, site: &SiteId, peer: &Peer) -> bool {
@@ -122,47 +124,71 @@ impl Mesh {
         self.now < peer.visit_until || owed()
     }
 
-    pub(super) fn dial_due(&mut self) {
-        let due = |(site, peer): &(&SiteId, &Peer)| {
-            self.is_dialable(site, peer) && peer.dial_at <= self.now
+    /// All errands, connected or not.
+    fn errands(&self) -> BTreeSet<SiteId> {
+        let visits = self.peers.iter();
+        let visits = visits.filter(|(_, peer)| self.now < peer.visit_until);
+        let owed = self.feeds.iter();
+        let owed = owed.filter(|(_, feed)| feed.tail > feed.position);
+        let visits = visits.map(|(site, _)| *site);
+        visits.chain(owed.map(|((site, _), _)| *site)).collect()
+    }
+
+    /// Who may be dialled, now or later: errands, and others for which there is room.
+    fn candidates(&self) -> Candidates {
+        let room = |taken: usize, of: usize| of.saturating_sub(taken);
+        let dialable = |site: &SiteId| {
+            let peer = self.peers.get(site);
+            peer.is_some_and(|peer| self.is_dialable(site, peer))
         };
-        let mut chosen: Vec<SiteId> = self
-            .peers
-            .iter()
-            .filter(due)
-            .map(|(site, _)| *site)
-            .collect();
-        if chosen.is_empty() {
-            return;
+        if self.is_small() {
+            return Candidates {
+                errands: Vec::new(),
+                others: self.peers.keys().copied().filter(dialable).collect(),
+                room: (0, usize::MAX),
+            };
         }
-        if !self.is_small() {
-            let engaged = self.engaged();
-            let (errands, others): (Vec<SiteId>, Vec<SiteId>) =
-                chosen.into_iter().partition(|site| {
-                    self.peers
-                        .get(site)
-                        .is_some_and(|p| self.is_errand(site, p))
-                });
-            let room = (NEIGHBOURS.1 + ERRANDS_MAX).saturating_sub(engaged);
-            chosen = pick_some(&mut self.chance, errands, room);
-            let lacking = NEIGHBOURS.0.saturating_sub(engaged + chosen.len());
-            chosen.extend(pick_some(&mut self.chance, others, lacking));
+        let taken = self.engaged.len();
+        let room = (
+            room(taken, NEIGHBOURS.1 + ERRANDS_MAX),
+            room(taken, NEIGHBOURS.0),
+        );
+        let mut errands = match room.0 {
+            0 => BTreeSet::new(),
+            _ => self.errands(),
+        };
+        errands.retain(dialable);
+        let others = match room.1 {
+            0 => Vec::new(),
+            _ => {
+                let others = self.peers.keys().filter(|site| !errands.contains(site));
+                others.copied().filter(dialable).collect()
+            }
+        };
+        Candidates {
+            errands: errands.into_iter().collect(),
+            others,
+            room,
         }
+    }
+
+    pub(super) fn dial_due(&mut self) {
+        let mut candidates = self.candidates();
+        let due = |site: &SiteId| self.peers.get(site).is_some_and(|p| p.dial_at <= self.now);
+        candidates.errands.retain(due);
+        candidates.others.retain(due);
+        let (errands, others) = candidates.room;
+        let mut chosen = pick_some(&mut self.chance, candidates.errands, errands);
+        let others = others.saturating_sub(chosen.len());
+        chosen.extend(pick_some(&mut self.chance, candidates.others, others));
         for site in chosen {
             if let Some(peer) = self.peers.get_mut(&site) {
                 peer.dialling = true;
+                self.engaged.insert(site);
                 let addresses = peer.addresses.clone();
                 self.out.push_back(Output::Dial { site, addresses });
             }
         }
-    }
-
-    /// Connections and dials under way.
-    fn engaged(&self) -> usize {
-        self.peers
-            .values()
-            .filter(|p| p.connected || p.dialling)
-            .count()
     }
 
     /// Lets go of neighbours beyond the bound, but of none that is needed.
@@ -174,19 +200,14 @@ impl Mesh {
         if excess == 0 {
             return;
         }
-        let free = |(site, peer): &(&SiteId, &Peer)| {
-            peer.connected
-                && self.now >= peer.connected_at + SETTLED_MS
+        let free = |(site, peer): &(SiteId, &Peer)| {
+            self.now >= peer.connected_at + SETTLED_MS
                 && peer.serving == 0
                 && !self.is_errand(site, peer)
                 && self.open_calls(site) == 0
         };
-        let free = self
-            .peers
-            .iter()
-            .filter(free)
-            .map(|(site, _)| *site)
-            .collect();
+        let free = self.connected_peers().filter(free);
+        let free = free.map(|(site, _)| site).collect();
         for site in pick_some(&mut self.chance, free, excess) {
             if let Some(peer) = self.peers.get_mut(&site) {
                 // `on_disconnected` keeps a later moment.
@@ -217,21 +238,24 @@ impl Mesh {
 
     /// When a dial or a farewell is due.
     pub(super) fn next_dial(&self) -> Option<u64> {
-        let small = self.is_small();
-        let engaged = self.engaged();
-        let dials = self.peers.iter().filter(|(site, peer)| {
-            let room = small
-                || engaged < NEIGHBOURS.0
-                || (engaged < NEIGHBOURS.1 + ERRANDS_MAX && self.is_errand(site, peer));
-            self.is_dialable(site, peer) && room
-        });
-        let crowded = !small && self.connected().count() > NEIGHBOURS.1;
-        let farewells = self.peers.values().filter(|p| crowded && p.connected);
+        let candidates = self.candidates();
+        let dials = candidates.errands.iter().chain(&candidates.others);
+        let dials = dials.filter_map(|site| Some(self.peers.get(site)?.dial_at));
+        let crowded = !self.is_small() && self.connected().count() > NEIGHBOURS.1;
+        let farewells = self.connected_peers().filter(|_| crowded);
         let farewells = farewells
-            .map(|p| p.connected_at + SETTLED_MS)
+            .map(|(_, peer)| peer.connected_at + SETTLED_MS)
             .filter(|at| *at > self.now);
-        dials.map(|(_, p)| p.dial_at).chain(farewells).min()
+        dials.chain(farewells).min()
     }
+}
+
+/// Who may be dialled in a mesh, and how many of each sort.
+struct Candidates {
+    errands: Vec<SiteId>,
+    others: Vec<SiteId>,
+    /// Connections that there is room for: with errands, and without.
+    room: (usize, usize),
 }
 
 impl Input {

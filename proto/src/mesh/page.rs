@@ -114,6 +114,14 @@ impl FeedPage {
     }
 }
 
+/// Says in an answer that positions are not for its reader, in one run with those before.
+pub fn withhold(page: &mut wire::FeedResponse, first: u64, last: u64) {
+    match page.withheld.last_mut() {
+        Some(run) if run.last + 1 == first => run.last = last,
+        _ => page.withheld.push(wire::FeedRun { first, last }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

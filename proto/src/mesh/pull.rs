@@ -27,10 +27,9 @@ impl Mesh {
     /// Hellos that got no answer are said again, unless the other side's own came meanwhile.
     pub(super) fn greet_again(&mut self) {
         let due: Vec<SiteId> = self
-            .peers
-            .iter()
+            .connected_peers()
             .filter(|(_, peer)| peer.hello_at.is_some_and(|at| at <= self.now))
-            .map(|(site, _)| *site)
+            .map(|(site, _)| site)
             .collect();
         for site in due {
             self.say_hello(site);
@@ -97,10 +96,9 @@ impl Mesh {
 
     pub(super) fn ask_heads(&mut self) {
         let due: Vec<SiteId> = self
-            .peers
-            .iter()
+            .connected_peers()
             .filter(|(_, peer)| peer.heads_due().is_some_and(|at| at <= self.now))
-            .map(|(site, _)| *site)
+            .map(|(site, _)| site)
             .collect();
         for site in due {
             let digest = self.heads_digest().0.to_vec();
@@ -133,6 +131,7 @@ impl Mesh {
         let wanted: Vec<(SiteId, u64, Vec<SiteId>)> = self
             .logs
             .iter()
+            .filter(|(_, log)| !log.claims.is_empty())
             .filter_map(|(site, log)| {
                 let mut from: Vec<SiteId> = log
                     .claims

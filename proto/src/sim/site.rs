@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{
     malice::Malice,
+    pool::Pool,
     store::{Identity, Store},
     truth::Secret,
 };
@@ -54,10 +55,10 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub(super) fn new(number: usize, rng: &mut ChaCha8Rng) -> Self {
+    pub(super) fn new(number: usize, rng: &mut ChaCha8Rng, pool: &Pool) -> Self {
         Self {
             who: Identity::new(number, rng),
-            store: Store::default(),
+            store: Store::new(pool.clone()),
             process: None,
             boots: 0,
             skew: 0,

@@ -12,8 +12,9 @@ use std::{
 
 use rand_chacha::ChaCha8Rng;
 
+use super::pool::Pool;
 use crate::{
-    circle::{self, Audience, Circle, EpochKey},
+    circle::{self, Audience, Circle, EpochKey, History},
     directory,
     id::{CircleId, Digest, MeshId, ObjectId, SiteId},
     keys::{KeyHistory, OperatingKeys, RootKey, pairwise_circle, sign_manifest},
@@ -25,6 +26,7 @@ use crate::{
         follow::{Head, Incoming, Ledger, Reader, Refused, Taken},
         heads_digest,
         issue::{Author, Issuance, Item, Seal},
+        page::withhold,
     },
     publication::Publication,
     record::{Fields, Issued, Verified, View},
@@ -66,6 +68,8 @@ impl Identity {
 pub(super) struct Own {
     pub(super) circle: Circle,
     pub(super) seal: Seal,
+    /// In a group: the feed's last position when each member entered, and what it is given of what was before.
+    pub(super) entered: BTreeMap<SiteId, (u64, History)>,
 }
 
 impl Own {
@@ -89,12 +93,13 @@ pub(super) struct Object {
 /// Everything on disk.
 #[derive(Debug, Default)]
 pub(super) struct Store {
+    pool: Pool,
     pub(super) membership: Arc<Membership>,
     pub(super) heads: BTreeMap<SiteId, Head>,
     nodes: BTreeMap<SiteId, BTreeMap<(u8, u64), Digest>>,
-    publications: BTreeMap<(SiteId, u64), Vec<u8>>,
+    publications: BTreeMap<(SiteId, u64), Arc<Vec<u8>>>,
     /// Views as they came: the same record may come through several circles.
-    pub(super) records: BTreeMap<(SiteId, u64), Vec<Verified>>,
+    pub(super) records: BTreeMap<(SiteId, u64), Vec<Arc<Verified>>>,
     pub(super) current: BTreeMap<(SiteId, Kind, ObjectId), u64>,
     pub(super) positions: BTreeMap<(SiteId, CircleId), u64>,
     /// Leaf at each position of a feed that was read.
@@ -113,6 +118,13 @@ pub(super) struct Store {
 }
 
 impl Store {
+    pub(super) fn new(pool: Pool) -> Self {
+        Self {
+            pool,
+            ..Self::default()
+        }
+    }
+
     /// Signs `items` and keeps everything of it.
     pub(super) fn issue(
         &mut self,
@@ -155,8 +167,8 @@ impl Store {
                 object.prev = Some(verified.core_digest());
                 object.rev = verified.claims().rev;
             }
-            self.records
-                .insert((who.site, signed.seq), vec![verified.clone()]);
+            let verified = self.pool.record(&verified);
+            self.records.insert((who.site, signed.seq), vec![verified]);
         }
         self.keep_log(
             who.site,
@@ -185,6 +197,7 @@ impl Store {
                 .map(|(level, index, hash)| ((level, index), hash)),
         );
         for (from, bytes) in publications {
+            let bytes = self.pool.bytes(bytes);
             self.publications.insert((site, from), bytes);
         }
     }
@@ -228,7 +241,7 @@ impl Store {
             let claims = record.claims();
             let views = self.records.entry((claims.iss, claims.seq)).or_default();
             if views.iter().all(|held| held.view() != record.view()) {
-                views.push(record.clone());
+                views.push(self.pool.record(record));
                 // A newcomer's manifest came with its admission; only the founder's own is news.
                 members |= claims.kind == Kind::Membership
                     || (claims.kind == Kind::Keys
@@ -254,18 +267,18 @@ impl Store {
     }
 
     fn refresh_membership(&mut self, mesh: &MeshId) -> bool {
-        let records: Vec<Verified> = self
+        let records: Vec<Arc<Verified>> = self
             .records
             .values()
             .filter_map(|views| views.first())
             .filter(|record| record.claims().kind.is_plain())
             .cloned()
             .collect();
-        let next = Membership::from_verified(mesh, &records);
+        let next = self.pool.membership(mesh, &records);
         // Without the founder's manifest there are acts and no members.
         let changed = next.digest() != self.membership.digest()
-            || next.members().count() != self.membership.members().count();
-        self.membership = Arc::new(next);
+            || next.members().len() != self.membership.members().len();
+        self.membership = next;
         changed
     }
 
@@ -318,6 +331,7 @@ impl Store {
                 on_end: Default::default(),
             },
             seal: Seal::Pairwise(their_box),
+            entered: BTreeMap::new(),
         });
         id
     }
@@ -443,36 +457,60 @@ impl Store {
             if bytes_total > PAGE_BYTES_MAX && next.is_some() {
                 break;
             }
-            publication.push(bytes.clone());
+            publication.push(bytes.to_vec());
             next = Some(size);
         }
         wire::PublicationsResponse { publication }
     }
 
+    /// A page of a feed of ours. What is older than the reader's entry into a group is given as the circle's history says.
     fn feed_for(&self, to: &SiteId, circle: &CircleId, after: u64) -> Option<wire::FeedResponse> {
         if !self.may_read(to, circle) {
             return None;
         }
-        let mut view = Vec::new();
+        let mut page = wire::FeedResponse {
+            last: self.tails.get(circle).copied().unwrap_or(0),
+            ..wire::FeedResponse::default()
+        };
+        let own = self.circles.get(circle);
+        let entry = own.and_then(|own| own.entered.get(to).copied());
+        let (entered, history) = entry.unwrap_or((0, History::All));
+        let mut begin = after;
+        if history == History::None && entered > after {
+            withhold(&mut page, after + 1, entered);
+            begin = entered;
+        }
         let mut bytes = 0;
         let entries = self
             .feed
-            .range((*circle, after.saturating_add(1))..=(*circle, u64::MAX));
-        for (_, (seq, slots)) in entries.take(limits::FEED_BATCH_RECORDS_MAX) {
+            .range((*circle, begin.saturating_add(1))..=(*circle, u64::MAX));
+        for ((_, at), (seq, slots)) in entries.take(limits::FEED_BATCH_RECORDS_MAX) {
+            if *at <= entered && history == History::Current && !self.is_state(seq) {
+                withhold(&mut page, *at, *at);
+                continue;
+            }
             let text = match self.archive.get(seq)? {
                 (_, Some(issued)) => issued.view(circle, slots)?.encode(),
                 (manifest, None) => manifest.encode(),
             };
             bytes += text.len();
-            if bytes > limits::FEED_BATCH_BYTES_MAX && !view.is_empty() {
+            if bytes > limits::FEED_BATCH_BYTES_MAX && !page.view.is_empty() {
                 break;
             }
-            view.push(text.into_bytes());
+            page.view.push(text.into_bytes());
         }
-        Some(wire::FeedResponse {
-            view,
-            withheld: Vec::new(),
-            last: self.tails.get(circle).copied().unwrap_or(0),
+        Some(page)
+    }
+
+    /// No later revision of the object of this own record was signed.
+    fn is_state(&self, seq: &u64) -> bool {
+        let issued = self
+            .archive
+            .get(seq)
+            .and_then(|(_, issued)| issued.as_ref());
+        issued.is_some_and(|issued| {
+            let object = self.objects.get(&issued.claims.id);
+            object.is_some_and(|object| object.rev == issued.claims.rev)
         })
     }
 
@@ -498,6 +536,7 @@ impl Store {
                             .map(|site| (*id, *site)),
                     );
                     members.retain(|site| !out(site));
+                    own.entered.retain(|site, _| !out(site));
                     true
                 }
             });
@@ -542,7 +581,10 @@ impl Store {
 
     /// Every publication that is kept.
     pub(super) fn publications(&self) -> Vec<Vec<u8>> {
-        self.publications.values().cloned().collect()
+        self.publications
+            .values()
+            .map(|bytes| bytes.to_vec())
+            .collect()
     }
 
     pub(super) fn size(&self, site: &SiteId) -> u64 {
@@ -553,7 +595,7 @@ impl Store {
     pub(super) fn prune(&mut self, site: &SiteId, before: u64) {
         for (_, bytes) in self.publications.range_mut((*site, 0)..(*site, before)) {
             if let Ok(publication) = Publication::decode(bytes) {
-                *bytes = publication.stripped();
+                *bytes = self.pool.bytes(publication.stripped());
             }
         }
     }
@@ -576,7 +618,7 @@ impl Ledger for Store {
             .records
             .get(&(*site, seq))
             .and_then(|views| views.first())
-            .map(Verified::leaf_hash))
+            .map(|record| record.leaf_hash()))
     }
     fn current(
         &self,

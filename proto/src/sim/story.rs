@@ -5,6 +5,10 @@
 //! Everything follows from the plan and the seed, so the seed of a run that failed repeats it.
 
 use super::{Faults, Malice, Sim, With};
+use crate::{
+    circle::{Audience, History},
+    id::CircleId,
+};
 
 /// What happens in a story.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +97,9 @@ impl Sim {
         if let Some(next) = group.first() {
             self.circle(site, With::One(*next), &[]);
         }
-        self.circle(site, With::Group(group), &["name", "reason", "calendar"]);
+        let group = self.circle(site, With::Group(group), &["name", "reason", "calendar"]);
+        let history = [History::Current, History::None, History::All][site % 3];
+        self.history(site, group, history);
     }
 
     /// Something random: a change, a cut, a crash; then some time.
@@ -101,7 +107,7 @@ impl Sim {
         let sites = self.sites.len();
         let (site, other) = (self.choose(sites), self.choose(sites));
         let runs = self.sites[site].process.is_some();
-        match self.choose(10) {
+        match self.choose(12) {
             0..3 if runs => {
                 let n = 1 + self.choose(4);
                 self.publish(site, n);
@@ -111,10 +117,31 @@ impl Sim {
             5 if site != other => self.heal(site, other),
             6 if runs => self.crash(site),
             7 if !runs => self.restart(site),
+            8 if runs && site != other => self.enter_or_leave(site, other),
             _ => {}
         }
         let ms = self.below(4_000);
         self.run_for(ms);
+    }
+
+    /// Lets another member into a group of the site's, or out of it.
+    fn enter_or_leave(&mut self, site: usize, other: usize) {
+        let store = &self.sites[site].store;
+        let partner = self.sites[other].who.site;
+        let groups = store.circles.iter().filter_map(|(id, own)| {
+            let Audience::Group { members } = &own.circle.audience else {
+                return None;
+            };
+            Some((*id, members.contains(&partner)))
+        });
+        let groups: Vec<(CircleId, bool)> = groups.collect();
+        if store.membership.member(&partner).is_none() || groups.is_empty() {
+            return;
+        }
+        match groups[self.choose(groups.len())] {
+            (group, true) => self.shut_out(site, group, other),
+            (group, false) => self.include(site, group, &[other]),
+        }
     }
 
     /// A newcomer, or a removal, if the admin is up and enough would stay.

@@ -220,10 +220,45 @@ fn a_new_member_sees_what_its_circles_give() {
         sim.publish(3, 2);
         sim.settle(60_000).unwrap();
         assert_eq!(sim.position(3, 1, group), 0);
-        sim.include(1, group, 3);
+        sim.include(1, group, &[3]);
         ends_well(&mut sim, 60_000);
         assert_eq!(sim.position(3, 1, group), 3);
     });
+}
+
+#[test]
+fn who_enters_late_is_given_of_the_past_what_the_circle_says() {
+    for (history, given) in [
+        (History::None, [false, false, true]),
+        (History::Current, [false, true, true]),
+        (History::All, [true, true, true]),
+    ] {
+        seeds(3, |seed| {
+            let mut sim = Sim::mesh(seed, 3);
+            let group = sim.circle(0, With::Group(vec![1]), &["name"]);
+            sim.history(0, group, history);
+            sim.publish(0, 1);
+            ends_well(&mut sim, 10_000);
+            sim.revise(0, 1);
+            sim.include(0, group, &[2]);
+            sim.publish(0, 1);
+            ends_well(&mut sim, 60_000);
+            assert_eq!(sim.position(2, 0, group), 3);
+            let machines = |site| -> Vec<u64> {
+                let seen = sim.views(site).into_iter();
+                let machines = seen.filter(|seen| seen.kind == Kind::Resource);
+                machines.map(|seen| seen.seq).collect()
+            };
+            let all = machines(1).into_iter().zip(given);
+            let expected: Vec<u64> = all
+                .filter_map(|(seq, given)| given.then_some(seq))
+                .collect();
+            assert_eq!(machines(2), expected, "{history}");
+            // The check would see what was not for it.
+            sim.truth.shuts_out(0, group, 2, 0);
+            assert!(sim.safety().is_err(), "what it holds was not for it");
+        });
+    }
 }
 
 #[test]
@@ -440,6 +475,56 @@ fn changes_too_large_for_gossip_are_pulled() {
         sim.publish(0, 300);
         ends_well(&mut sim, 30_000);
     });
+}
+
+/// A reader catches up with a long feed, and `interrupt` happens after the `nth` batch is on its disk. How many batches there were
+/// in all; none is read twice but those that were on their way.
+fn interrupted(nth: usize, interrupt: impl Fn(&mut Sim)) -> usize {
+    let mut sim = Sim::mesh(5, 3);
+    let group = sim.circle(0, With::Group(vec![1]), &[]);
+    sim.run_for(1_000);
+    sim.crash(1);
+    sim.publish(0, 200);
+    sim.run_for(1_000);
+    sim.restart(1);
+    let (mut batches, mut position, end) = (0, 0, sim.now + 120_000);
+    while position < 200 && sim.step(end) {
+        let now = sim.position(1, 0, group);
+        assert!(now >= position, "what was on disk is not lost");
+        if now > position {
+            position = now;
+            batches += 1;
+            if batches == nth {
+                interrupt(&mut sim);
+            }
+        }
+    }
+    ends_well(&mut sim, 120_000);
+    assert_eq!(sim.position(1, 0, group), 200);
+    batches
+}
+
+#[test]
+fn an_interruption_after_any_batch_costs_nothing_that_is_on_disk() {
+    let batches = interrupted(usize::MAX, |_| {});
+    assert!(batches > 3, "{batches} batches");
+    for nth in 1..=batches {
+        interrupted(nth, |sim| {
+            sim.crash(1);
+            sim.run_for(100);
+            sim.restart(1);
+        });
+        interrupted(nth, |sim| {
+            sim.crash(0);
+            sim.run_for(100);
+            sim.restart(0);
+        });
+        interrupted(nth, |sim| {
+            sim.cut(0, 1);
+            sim.run_for(5_000);
+            sim.heal(0, 1);
+        });
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::Sim;
 use crate::{
+    circle::History,
     id::{CircleId, Digest, ObjectId},
     kinds::Kind,
     record::{Fields, Verified},
@@ -36,7 +37,42 @@ struct Told {
     issuer: usize,
     /// `None` while it is private.
     place: Option<Place>,
+    /// When a later revision of its object was signed.
+    replaced: Option<u64>,
     slots: Vec<String>,
+}
+
+/// A time in which somebody reads a circle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    /// The feed's last position at the entry...
+    after: u64,
+    /// ... when that was...
+    since: u64,
+    /// ... what it is given of the past...
+    history: History,
+    /// ... and the last position that is for it, once it was shut out.
+    last: Option<u64>,
+}
+
+impl Span {
+    /// From the beginning.
+    pub(super) const ALWAYS: Self = Self {
+        after: 0,
+        since: 0,
+        history: History::All,
+        last: None,
+    };
+
+    /// In a group, from this position and time on.
+    pub(super) fn group(after: u64, history: History, since: u64) -> Self {
+        Self {
+            after,
+            since,
+            history,
+            last: None,
+        }
+    }
 }
 
 /// The log of truth.
@@ -45,8 +81,12 @@ pub(super) struct Truth {
     told: Vec<Told>,
     /// Digests of the cores that a site signed at each leaf: several if it contradicts itself.
     cores: BTreeMap<(usize, u64), BTreeSet<Digest>>,
-    /// Readers of a circle, with the last position that is for them if they were shut out.
-    readers: BTreeMap<(usize, CircleId), BTreeMap<usize, Option<u64>>>,
+    /// Number of the secret at each position of a feed.
+    feeds: BTreeMap<(usize, CircleId, u64), usize>,
+    /// The newest revision of each object.
+    newest: BTreeMap<(usize, ObjectId), usize>,
+    /// Readers of a circle, and when they were in it; at the end of the last span they are.
+    readers: BTreeMap<(usize, CircleId), BTreeMap<usize, Vec<Span>>>,
     pub(super) members: BTreeSet<usize>,
     /// Sites that were put out. What was for all members before they were may still reach them.
     pub(super) removed: BTreeSet<usize>,
@@ -80,6 +120,7 @@ impl Truth {
         self.told.push(Told {
             issuer,
             place: None,
+            replaced: None,
             slots: slots
                 .filter(|slot| body.contains_key(*slot))
                 .map(str::to_owned)
@@ -88,8 +129,15 @@ impl Truth {
         (number, body.into_iter().collect())
     }
 
-    /// It was signed, and goes to these circles.
-    pub(super) fn published(&mut self, number: usize, place: Place) {
+    /// It was signed as a revision of this object, and goes to these circles.
+    pub(super) fn published(&mut self, number: usize, id: ObjectId, now: u64, place: Place) {
+        let issuer = self.told[number].issuer;
+        for (circle, (position, _)) in &place.circles {
+            self.feeds.insert((issuer, *circle, *position), number);
+        }
+        if let Some(before) = self.newest.insert((issuer, id), number) {
+            self.told[before].replaced = Some(now);
+        }
         self.told[number].place = Some(place);
     }
 
@@ -102,19 +150,39 @@ impl Truth {
         self.cores.entry((issuer, seq)).or_default().insert(core);
     }
 
-    pub(super) fn admits(&mut self, issuer: usize, circle: CircleId, reader: usize) {
-        self.readers
-            .entry((issuer, circle))
-            .or_default()
-            .insert(reader, None);
+    pub(super) fn admits(&mut self, issuer: usize, circle: CircleId, reader: usize, span: Span) {
+        let readers = self.readers.entry((issuer, circle)).or_default();
+        let spans = readers.entry(reader).or_default();
+        if spans.last().is_none_or(|before| before.last.is_some()) {
+            spans.push(span);
+        }
     }
 
     /// What comes after position `last` is not for `reader`.
     pub(super) fn shuts_out(&mut self, issuer: usize, circle: CircleId, reader: usize, last: u64) {
-        self.readers
-            .entry((issuer, circle))
-            .or_default()
-            .insert(reader, Some(last));
+        let readers = self.readers.get_mut(&(issuer, circle));
+        let spans = readers.and_then(|readers| readers.get_mut(&reader));
+        if let Some(span) = spans.and_then(|spans| spans.last_mut()) {
+            span.last = Some(last);
+        }
+    }
+
+    fn spans(&self, issuer: usize, circle: &CircleId, reader: usize) -> &[Span] {
+        let readers = self.readers.get(&(issuer, *circle));
+        readers
+            .and_then(|readers| readers.get(&reader))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// Is it in the circle now?
+    fn is_in(&self, issuer: usize, circle: &CircleId, reader: usize) -> bool {
+        match *circle == CircleId::MESH_WIDE {
+            true => self.members.contains(&reader),
+            false => self
+                .spans(issuer, circle, reader)
+                .last()
+                .is_some_and(|span| span.last.is_none()),
+        }
     }
 
     /// May (or, with `now`, must) this reader have what stands at `position` of the feed?
@@ -129,14 +197,22 @@ impl Truth {
         if *circle == CircleId::MESH_WIDE {
             return self.members.contains(&reader) || (!now && self.removed.contains(&reader));
         }
-        match self
-            .readers
-            .get(&(issuer, *circle))
-            .and_then(|r| r.get(&reader))
-        {
-            Some(None) => true,
-            Some(Some(last)) => !now && position <= *last,
-            None => false,
+        let number = self.feeds.get(&(issuer, *circle, position));
+        let replaced = number.and_then(|number| self.told[*number].replaced);
+        let in_span = |span: &Span| {
+            let past = match span.history {
+                History::None => false,
+                History::All => true,
+                // It was the state at some time of the span.
+                History::Current => replaced.is_none_or(|at| !now && at >= span.since),
+            };
+            let in_time = span.last.is_none_or(|last| position <= last && !now);
+            (position > span.after || past) && in_time
+        };
+        let spans = self.spans(issuer, circle, reader);
+        match now {
+            true => spans.last().is_some_and(in_span),
+            false => spans.iter().any(in_span),
         }
     }
 
@@ -328,7 +404,7 @@ impl Sim {
                 }
                 for (circle, tail) in &author.store.tails {
                     let position = store.positions.get(&(id, *circle)).copied().unwrap_or(0);
-                    if position < *tail && self.truth.reads(issuer, circle, *tail, reader, true) {
+                    if position < *tail && self.truth.is_in(issuer, circle, reader) {
                         let _ = writeln!(
                             wrong,
                             "site {reader} has {position} of {tail} in circle {circle} of site {issuer}"
