@@ -16,7 +16,10 @@ mod python;
 #[path = "outside/tools.rs"]
 mod tools;
 
-use std::path::PathBuf;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use export::{Files, Plant};
@@ -24,7 +27,7 @@ use fmesh_proto::{
     audit::{Evidence, TrustAnchors, Verdict, verify_record},
     record::Verified,
 };
-use program::{Site, until};
+use program::{Site, answer, until};
 use python::{Python, needs};
 use serde_json::{Value, json};
 
@@ -136,6 +139,57 @@ fn forged_files_are_refused() {
     assert_eq!(ours(&plant, &good), Verdict::Proven);
 }
 
+/// `sd-jwt` is no tool for auditors: it checks the signature, and then ignores a disclosure that was never signed, and shows one
+/// value in two slots. We and the plain Python refuse both.
+#[test]
+fn a_lax_library_accepts_what_we_refuse() {
+    let Some(python) = needs(Python::with_tools()) else {
+        return;
+    };
+    let (plant, other) = (Plant::new(1), Plant::new(2));
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut cases = vec![("good", plant.files(2, 7))];
+    for (case, _, files) in forgeries(&plant, &other) {
+        if [
+            "disclosure of another record",
+            "one digest in two slots",
+            "records key of another site",
+        ]
+        .contains(&case)
+        {
+            cases.push((case, files));
+        }
+    }
+    let names: Vec<PathBuf> = cases
+        .iter()
+        .map(|(case, files)| files.write(dir.path(), &case.replace(' ', "-")))
+        .collect();
+    let found = python.lines("lax.py", &names);
+    let said: BTreeMap<&str, &Value> = cases.iter().map(|(case, _)| *case).zip(&found).collect();
+    let verdicts: BTreeMap<&str, Verdict> = cases
+        .iter()
+        .map(|(case, files)| (*case, ours(&plant, files)))
+        .collect();
+    assert_eq!(verdicts["good"], Verdict::Proven);
+    assert!(
+        verdicts
+            .iter()
+            .all(|(case, verdict)| *case == "good" || *verdict != Verdict::Proven)
+    );
+
+    assert!(said["good"]["slots"]["available"].is_array(), "{said:?}");
+    assert_eq!(
+        said["disclosure of another record"], said["good"],
+        "the stranger is ignored"
+    );
+    let twice = &said["one digest in two slots"]["slots"];
+    assert_eq!(twice["unit"], twice["total"], "one value is shown twice");
+    assert!(
+        said["records key of another site"]["refused"].is_string(),
+        "it does check who signed"
+    );
+}
+
 /// From end to end: what one site shows another, exported by the other with the program itself.
 #[test]
 fn what_a_partner_exports_proves_what_the_author_signed() {
@@ -204,9 +258,11 @@ fn what_a_partner_exports_proves_what_the_author_signed() {
         "B did not sign it"
     );
 
-    // The program itself says the same of the same files.
     let trust = b.path("trust");
     std::fs::write(&trust, format!("site {}\n", a.id())).expect("a file");
+    what_was_withheld_is_handed_out_later(&python, (&a, &b), seq, &trust);
+
+    // The program itself says the same of the same files.
     let verify = [
         "audit",
         "verify",
@@ -220,6 +276,88 @@ fn what_a_partner_exports_proves_what_the_author_signed() {
     std::fs::write(&record, text).expect("the record");
     assert_eq!(b.fmesh(&verify).status.code(), Some(10), "refuted");
     python.refusal(a.id(), &record);
+}
+
+/// The signature from before covers what A opens later, for other tools and for a bundle that B exported without it.
+fn what_was_withheld_is_handed_out_later(
+    python: &Python,
+    (a, b): (&Site, &Site),
+    seq: u64,
+    trust: &Path,
+) {
+    let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let (bundle, trust) = (text(&b.path("of-a.tar")), text(trust));
+    b.says(&["audit", "export", "--site", a.id(), "--out", &bundle]);
+    let open = |site: &Site, leaf: &str, slot: &str, dir: &str| {
+        let out = text(&site.path(dir));
+        site.fmesh(&["record", "export", leaf, "--slot", slot, "--out", &out])
+    };
+    let leaf = seq.to_string();
+    let files = answer(&open(a, &leaf, "nameplate", "late"));
+    let late: PathBuf = files["files"][0].as_str().expect("the record").into();
+    let proven = python.verify(a.id(), std::slice::from_ref(&late)).remove(0);
+    let maker = json!({"nameplate": {"manufacturer": "Withheld GmbH"}});
+    assert_eq!((&proven["slots"], &proven["feeds"]), (&maker, &json!([])));
+
+    let verify = |late: &Path, code| {
+        let late = text(late);
+        let command = [
+            "audit",
+            "verify",
+            &bundle,
+            "--trust",
+            &trust,
+            "--disclosed",
+            &late,
+        ];
+        let output = b.fmesh(&command);
+        assert_eq!(output.status.code(), Some(code));
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let claims = report["claims"].as_array().expect("claims").clone();
+        let late = claims.into_iter().find(|c| c["id"] == "late-disclosures");
+        late.expect("the claim")["verdict"].clone()
+    };
+    assert_eq!(verify(&late, 0), "proven");
+    let trail = b.says(&[
+        "audit",
+        "trail",
+        "DMU 80",
+        &bundle,
+        "--trust",
+        &trust,
+        "--disclosed",
+        &text(&late),
+    ]);
+    assert!(trail.to_string().contains("Withheld GmbH"), "{trail:#}");
+
+    // Another value under the same signature, and a value of another record.
+    let good = std::fs::read_to_string(&late).expect("a record");
+    let (core, disclosure) = good
+        .trim_end_matches('~')
+        .rsplit_once('~')
+        .expect("two parts");
+    let said = BASE64URL.decode(disclosure).expect("base64url");
+    let lie = String::from_utf8(said)
+        .expect("JSON")
+        .replace("Withheld", "Honest");
+    let forged = b.path("forged.sdjwt");
+    std::fs::write(&forged, format!("{core}~{}~", BASE64URL.encode(lie))).expect("a file");
+    assert_eq!(verify(&forged, 10), "refuted");
+    a.says(&[
+        "resource", "set", "OTHER", "--name", "Other", "--level", "WorkCell",
+    ]);
+    let other = until("it is signed", || {
+        let list = a.says(&["record", "list", "--kind", "resource", "--object", "OTHER"]);
+        list["items"][0]["seq"].as_u64()
+    });
+    let files = answer(&open(a, &other.to_string(), "level", "other"));
+    let other: PathBuf = files["files"][0].as_str().expect("the record").into();
+    assert_eq!(verify(&other, 11), "not_proven");
+
+    // Nobody hands out what it does not have, or what no record has.
+    let of_a = format!("{}/{seq}", a.id());
+    assert_eq!(open(b, &of_a, "nameplate", "x").status.code(), Some(6));
+    assert_ne!(open(a, &leaf, "colour", "x").status.code(), Some(0));
 }
 
 /// A real bundle, from a running node, checked by a verifier that was written from `proto/FORMAT.md` alone.

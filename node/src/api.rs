@@ -50,7 +50,7 @@
 //! | GET | `/api/v1/records?of={who}&kind={kind}&object={object}&current=true&after={cursor}&limit={n}` | | list of [`view::RecordHead`]; `of` left out: our own log |
 //! | GET | `/api/v1/records/{who}/{seq}` (`self`: our own) | | [`view::Record`] |
 //! | GET | `/api/v1/records/{who}/{seq}/core` | | [`view::RecordCore`] |
-//! | GET | `/api/v1/records/{who}/{seq}/export` | | [`view::RecordExport`] |
+//! | GET | `/api/v1/records/{who}/{seq}/export?slots={a,b}` | | [`view::RecordExport`] |
 //! | GET | `/api/v1/audit/{who}` | | [`view::AuditLog`] |
 //! | GET | `/api/v1/audit/{who}/leaves?from={n}&to={n}` | | [`view::AuditLeaves`] |
 //! | GET | `/api/v1/audit/{who}/records?size={n}&since={unix}&until={unix}&kinds={a,b}&objects={a,b}&as={who}&after={cursor}` | | list of [`view::AuditLeaf`] |

@@ -244,6 +244,7 @@ pub fn bundle(bytes: &[u8]) -> bool {
     let options = Options {
         changes_of: Some(String::new()),
         checkpoints: world().checkpoints.clone(),
+        disclosed: Vec::new(),
     };
     let mut verifier = Verifier::new(&world().anchors, options);
     let mut run =

@@ -90,7 +90,8 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-fn answer(output: &Output) -> Value {
+/// What a command printed, which must have succeeded.
+pub(crate) fn answer(output: &Output) -> Value {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     serde_json::from_slice(&output.stdout).expect("--json prints JSON")

@@ -81,12 +81,23 @@ async fn core(
     Ok(Json(Answer::new(core)))
 }
 
+/// Slots that are opened, parted by commas; none given: all that we may open.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Opened {
+    #[serde(default)]
+    slots: String,
+}
+
 async fn export(
     State(api): State<Api>,
     Segments((who, seq)): Segments<(String, u64)>,
+    Params(opened): Params<Opened>,
 ) -> One<RecordExport> {
+    let slots = opened.slots.split(',').filter(|slot| !slot.is_empty());
+    let slots = slots.map(str::to_owned).collect();
     let export = api
-        .ask(async move |service| service.record_export(Some(&who), seq))
+        .ask(async move |service| service.record_export(Some(&who), seq, &slots))
         .await?;
     Ok(Json(Answer::new(export)))
 }

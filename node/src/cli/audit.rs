@@ -8,6 +8,7 @@ use fmesh_proto::{
         Evidence, Report, TrustAnchors, Verdict, bundle::Options, fork::ForkProof, verify_record,
     },
     limits,
+    record::View,
 };
 use serde_json::json;
 
@@ -55,7 +56,30 @@ pub(crate) struct Verify {
     #[arg(long = "checkpoint", value_name = "FILE")]
     checkpoints: Vec<PathBuf>,
     #[command(flatten)]
+    disclosed: Disclosed,
+    #[command(flatten)]
     trust: Trust,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Disclosed {
+    /// Values of a record that were handed out later: its *.sdjwt with them opened (repeat)
+    #[arg(long = "disclosed", value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+impl Disclosed {
+    fn read(&self) -> Result<Vec<View>, Failure> {
+        let view = |path: &PathBuf| {
+            let bytes = trimmed(file_bytes(path, limits::VIEW_BYTES_MAX + 1)?);
+            View::decode(&bytes).map_err(|why| {
+                Failure::input("what was handed out later cannot be read")
+                    .why(format!("{}: {why}", path.display()))
+                    .hint("the site makes such a file with: fmesh record export LEAF --slot SLOT")
+            })
+        };
+        self.files.iter().map(view).collect()
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -82,6 +106,8 @@ pub(crate) struct ReportArgs {
     #[arg(long)]
     text: bool,
     #[command(flatten)]
+    disclosed: Disclosed,
+    #[command(flatten)]
     trust: Trust,
 }
 
@@ -91,6 +117,8 @@ pub(crate) struct Trail {
     object: String,
     /// The bundle, a directory or .tar
     bundle: PathBuf,
+    #[command(flatten)]
+    disclosed: Disclosed,
     #[command(flatten)]
     trust: Trust,
 }
@@ -137,6 +165,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Fai
                 &args.bundle,
                 args.against.as_deref(),
                 &trust,
+                &args.disclosed,
                 options,
             )?;
             if let Some(file) = &args.html {
@@ -177,12 +206,14 @@ fn verify(context: &Context, args: &Verify) -> Result<Exit, Failure> {
                 .iter()
                 .map(note)
                 .collect::<Result<_, _>>()?,
+            ..Options::default()
         };
         let judged = Judged::new(
             context,
             &args.file,
             args.against.as_deref(),
             &trust,
+            &args.disclosed,
             options,
         )?;
         if let Some(dir) = &args.forks {
@@ -230,12 +261,18 @@ fn trail(context: &Context, args: &Trail) -> Result<Exit, Failure> {
     let trust = args.trust.read()?;
     let wanted = args.object.to_lowercase();
     let is_id = wanted.len() >= 4 && wanted.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
-    let options = |prefix: String| Options {
-        changes_of: Some(prefix),
+    let options = Options {
+        changes_of: Some(if is_id { wanted.clone() } else { String::new() }),
         ..Options::default()
     };
-    let prefix = if is_id { wanted.clone() } else { String::new() };
-    let mut judged = Judged::new(context, &args.bundle, None, &trust, options(prefix))?;
+    let mut judged = Judged::new(
+        context,
+        &args.bundle,
+        None,
+        &trust,
+        &args.disclosed,
+        options,
+    )?;
     let report = &mut judged.outcome.report;
     if !is_id {
         let named = |name: &Option<String>| {
@@ -299,8 +336,23 @@ fn evidence(verify: &Verify) -> Result<Evidence, Failure> {
             .or_else(|| Some(sibling(&verify.file, end)).filter(|path| path.exists()))
     };
     let note = |path: PathBuf| file_bytes(&path, limits::CHECKPOINT_BYTES_MAX * 2);
+    let mut record = trimmed(view(&verify.file)?);
+    for more in verify.disclosed.read()? {
+        // A record that cannot be read is for the verdict to say.
+        let merged = View::decode(&record).ok().map(|held| held.merged(&more));
+        record = match merged {
+            Some(Ok(merged)) => merged.encode().into_bytes(),
+            Some(Err(why)) => {
+                return Err(
+                    Failure::input("what was handed out later is of another record")
+                        .why(why.to_string()),
+                );
+            }
+            None => record,
+        };
+    }
     Ok(Evidence {
-        record: trimmed(view(&verify.file)?),
+        record,
         proof: beside(&verify.proof, "tlog-proof").map(note).transpose()?,
         manifest: beside(&verify.manifest, "keys.sdjwt")
             .map(|path| view(&path).map(trimmed))

@@ -51,6 +51,9 @@ pub(crate) enum Command {
         /// Into this directory
         #[arg(long, value_name = "DIR", default_value = ".")]
         out: PathBuf,
+        /// Open only this slot (repeat), and say nothing of circles: for an auditor who has the rest [default: all]
+        #[arg(long = "slot", value_name = "SLOT")]
+        slots: Vec<String>,
         /// Replace files that are there
         #[arg(long)]
         force: bool,
@@ -81,10 +84,10 @@ impl std::str::FromStr for Leaf {
 pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
     let client = context.client()?;
     let out = &context.out;
-    let get = async |leaf: &Leaf, part: &[&str]| {
+    let get = async |leaf: &Leaf, part: &[&str], slots: Option<&str>| {
         let seq = leaf.seq.to_string();
         let path = [&["records", &leaf.site, &seq], part].concat();
-        client.get(&path, &[]).await
+        client.get(&path, &[("slots", slots)]).await
     };
     match command {
         Command::List {
@@ -114,14 +117,14 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
             Ok(())
         }
         Command::Show { record } => {
-            let reply = get(&record, &[]).await?;
+            let reply = get(&record, &[], None).await?;
             if out.as_json(&reply.0)? {
                 return Ok(());
             }
             out.table(&show(&reply.read()?, Timestamp::now()), "")
         }
         Command::Core { record } => {
-            let reply = get(&record, &["core"]).await?;
+            let reply = get(&record, &["core"], None).await?;
             if out.as_json(&reply.0)? {
                 return Ok(());
             }
@@ -136,9 +139,11 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
         Command::Export {
             record,
             out: dir,
+            slots,
             force,
         } => {
-            let reply = get(&record, &["export"]).await?;
+            let slots = (!slots.is_empty()).then(|| slots.join(","));
+            let reply = get(&record, &["export"], slots.as_deref()).await?;
             let export: RecordExport = reply.read()?;
             let files = write(&export, &dir, force)?;
             if out.json {

@@ -1,5 +1,7 @@
 //! Signed records: lists, one of them, its bytes, and what an outsider needs to check it.
 
+use std::collections::BTreeSet;
+
 use fmesh_proto::{
     id::{ObjectId, SiteId},
     kinds::Kind,
@@ -32,6 +34,30 @@ pub struct RecordQuery {
     pub after: Option<u64>,
     /// Most records in the answer; 0 is 100, at most 1,000.
     pub limit: usize,
+}
+
+/// A record with these slots opened and no others, and nothing of the circles that it went to.
+fn only(record: &Verified, slots: &BTreeSet<String>) -> Result<View, Error> {
+    let kind = &record.claims().kind;
+    let known = kind.slots();
+    if let Some(other) = slots.iter().find(|slot| !known.contains(&slot.as_str())) {
+        return Err(Error::request(
+            format!("a {kind} has no slot {other:?}"),
+            format!("its slots are {}", known.join(", ")),
+        ));
+    }
+    if *kind == Kind::Grant && slots.contains(SECRET_SLOT) {
+        return Err(Error::request(
+            "the key of a grant is handed out to nobody",
+            "name other slots",
+        ));
+    }
+    record.view().opening(slots).map_err(|_| {
+        Error::conflict(
+            "not all of these slots are open to us, so we cannot hand them out",
+            "fmesh record show says which are; their author has all of them",
+        )
+    })
 }
 
 impl Service {
@@ -115,9 +141,14 @@ impl Service {
         })
     }
 
-    /// Three texts that an outsider can check without us: the record as we hold it, a proof that its leaf is in the
-    /// log under the newest checkpoint, and the author's key manifest.
-    pub fn record_export(&self, of: Option<&str>, seq: u64) -> Result<RecordExport, Error> {
+    /// Three texts that an outsider can check without us: the record as we hold it or with these slots alone, a proof that its
+    /// leaf is in the log under the newest checkpoint, and the author's key manifest.
+    pub fn record_export(
+        &self,
+        of: Option<&str>,
+        seq: u64,
+        slots: &BTreeSet<String>,
+    ) -> Result<RecordExport, Error> {
         let membership = self.membership();
         let (record, _) = self.verified(&membership, of, seq)?;
         let site = record.claims().iss;
@@ -147,6 +178,7 @@ impl Service {
             site: self.site_name(&membership, &site),
             seq,
             record: match record.claims().kind {
+                _ if !slots.is_empty() => only(&record, slots)?.encode(),
                 Kind::Grant => record.view().without(SECRET_SLOT)?.encode(),
                 _ => record.view().encode(),
             },

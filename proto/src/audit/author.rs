@@ -3,7 +3,7 @@
 use super::{
     Evidence,
     record::{Read, without_newline},
-    report::{Claim, SlotSummary},
+    report::{Claim, SlotSummary, counted},
 };
 use crate::{
     keys::{KeyHistory, PublicKey},
@@ -51,7 +51,10 @@ pub(super) fn key_manifest(evidence: &Evidence, read: &Read) -> (Claim, Option<K
     }
     let with = match evidence.rotations.len() {
         0 => String::new(),
-        n => format!(", with {n} later keys records"),
+        n => format!(
+            ", with {}",
+            counted(n as u64, "later keys record", "later keys records")
+        ),
     };
     (
         Claim::proven(

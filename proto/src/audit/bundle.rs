@@ -23,6 +23,7 @@
 
 mod chains;
 mod examine;
+mod late;
 mod manifest;
 mod name;
 mod report;

@@ -205,6 +205,11 @@ impl fmt::Display for Report {
     }
 }
 
+/// `1 record`, `2 records`.
+pub(super) fn counted(n: u64, one: &str, more: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { more })
+}
+
 /// Evidence speaks in these texts, too: what could steer a terminal or turn the direction of writing
 /// is spelt out, and long texts are cut.
 pub(super) fn printable(text: &str) -> String {

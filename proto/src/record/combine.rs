@@ -5,10 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    Disclosure, RecordError, View, malformed,
-    payload::{self, Body, Place},
-};
+use super::{Disclosure, RecordError, View, malformed};
 
 impl View {
     /// What this view opens, then what only the other one does.
@@ -35,23 +32,19 @@ impl View {
     /// # Errors
     /// If it does not read.
     pub fn narrowed(&self, keep: &BTreeSet<String>) -> Result<Self, RecordError> {
-        let (_, payload) = payload::decode(self.core())?;
-        let places = payload::places(&payload.feeds, &payload.body)?;
-        let names = match payload.body {
-            Body::Plain(_) => Vec::new(),
-            Body::Slots(slots) => slots,
-        };
-        let mut kept = Vec::new();
-        for disclosure in self.disclosures() {
-            let stays = match places.place(places.find(&disclosure)?) {
-                Place::Feed(_) => true,
-                Place::Slot(n) => keep.contains(names[n].0.as_ref()),
-            };
-            if stays {
-                kept.push(disclosure);
-            }
+        self.filtered(|slot| slot.is_none_or(|name| keep.contains(name)))
+    }
+
+    /// The same core with exactly these slots opened, and of feeds nothing: what is handed out later and for itself.
+    ///
+    /// # Errors
+    /// If it does not read, or does not open one of them.
+    pub fn opening(&self, slots: &BTreeSet<String>) -> Result<Self, RecordError> {
+        let view = self.filtered(|slot| slot.is_some_and(|name| slots.contains(name)))?;
+        match view.parts().count() == slots.len() && !slots.is_empty() {
+            true => Ok(view),
+            false => Err(malformed("it does not open all of these slots")),
         }
-        Ok(Self::assemble(self.core(), kept.iter()))
     }
 
     fn parts(&self) -> impl Iterator<Item = &str> {
@@ -111,6 +104,23 @@ mod tests {
             shown.map(|(name, _)| name.clone()).collect(),
             record.feeds().len(),
         )
+    }
+
+    #[test]
+    fn what_is_handed_out_later_is_these_slots_and_nothing_of_circles() {
+        let full = issued().full_view();
+        let name = full.opening(&slots(&["name"])).unwrap();
+        assert_eq!(opened(&name), (vec!["name".to_owned()], 0));
+        let level = full.opening(&slots(&["level"])).unwrap();
+        let (both, _) = opened(&name.merged(&level).unwrap());
+        assert_eq!(both, ["level", "name"]);
+        for refused in [&["name", "colour"][..], &[]] {
+            assert!(full.opening(&slots(refused)).is_err(), "{refused:?}");
+        }
+        assert!(
+            name.opening(&slots(&["level"])).is_err(),
+            "it is not open here"
+        );
     }
 
     #[test]

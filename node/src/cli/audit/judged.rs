@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{Context, failure::Failure},
-    Anchors, exit,
+    Anchors, Disclosed, exit,
 };
 use crate::bundle;
 
@@ -22,6 +22,8 @@ use crate::bundle;
 pub(super) struct Judged {
     pub(super) bundle: PathBuf,
     pub(super) against: Option<PathBuf>,
+    /// What was handed out later.
+    pub(super) disclosed: Vec<PathBuf>,
     pub(super) outcome: Outcome,
     /// When it was checked, by the clock of this machine.
     pub(super) checked: Timestamp,
@@ -37,8 +39,10 @@ impl Judged {
         path: &Path,
         against: Option<&Path>,
         trust: &Anchors,
-        options: Options,
+        disclosed: &Disclosed,
+        mut options: Options,
     ) -> Result<Self, Failure> {
+        options.disclosed = disclosed.read()?;
         let total = path
             .metadata()
             .map_or(0, |meta| if meta.is_file() { meta.len() } else { 0 });
@@ -69,6 +73,7 @@ impl Judged {
         Ok(Self {
             bundle: path.to_owned(),
             against: against.map(Path::to_owned),
+            disclosed: disclosed.files.clone(),
             outcome,
             checked: Timestamp::now(),
             anchors_file: trust.file.clone(),
@@ -104,10 +109,13 @@ impl Judged {
             .against
             .as_ref()
             .map(|path| format!(" --against {}", path.display()));
+        let late = self.disclosed.iter();
+        let late = late.map(|path| format!(" --disclosed {}", path.display()));
         let mut commands = vec![format!(
-            "fmesh audit verify {bundle} --trust {}{}",
+            "fmesh audit verify {bundle} --trust {}{}{}",
             self.anchors_file.display(),
-            against.unwrap_or_default()
+            against.unwrap_or_default(),
+            late.collect::<String>()
         )];
         let dir = if self.bundle.is_dir() {
             bundle.to_string()

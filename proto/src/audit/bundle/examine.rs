@@ -1,10 +1,13 @@
 //! One record with its proof: everything that needs no other record. Pure, so it may run on any core.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
-use super::{File, Tree};
+use super::{
+    File, Tree,
+    late::{ByCore, Fit, opened},
+};
 use crate::{
     id::{CircleId, Digest, MeshId, SiteId},
     keys::KeyHistory,
@@ -23,6 +26,8 @@ pub struct Check {
     /// If it leads to the root of the checkpoint.
     pub(super) tree: Option<Tree>,
     pub(super) checkpoint: Option<Checkpoint>,
+    /// What was handed out later.
+    pub(super) late: Arc<ByCore>,
     /// Whose values are kept for the time line: an object's id, or the beginning of one; empty for all.
     pub(super) keep: Option<String>,
 }
@@ -82,6 +87,8 @@ pub struct Examined {
     /// In the order of [`Part::ALL`].
     pub(super) marks: [Mark; 4],
     pub(super) facts: Option<Facts>,
+    /// The core, if something was handed out later for it, and whether that fits.
+    pub(super) late: Option<(Digest, bool)>,
 }
 
 /// What a record says that matters beyond itself.
@@ -104,12 +111,13 @@ impl Check {
             .map(|file| (file.name.clone(), Digest::of(&file.bytes)))
             .collect();
         let bytes = item.record.as_ref().map_or(0, |file| file.bytes.len());
-        let (marks, facts) = match &item.record {
+        let (marks, facts, late) = match &item.record {
             Some(record) => self.record(item, &record.bytes),
             None => {
                 let text = "there is a proof, but no record".to_owned();
                 (
                     [Mark::Holds, Mark::Holds, Mark::Holds, Mark::Refuted(text)],
+                    None,
                     None,
                 )
             }
@@ -120,10 +128,15 @@ impl Check {
             bytes: bytes as u64,
             marks,
             facts,
+            late,
         }
     }
 
-    fn record(&self, item: &Item, bytes: &[u8]) -> ([Mark; 4], Option<Facts>) {
+    fn record(
+        &self,
+        item: &Item,
+        bytes: &[u8],
+    ) -> ([Mark; 4], Option<Facts>, Option<(Digest, bool)>) {
         let open = |what: &str| Mark::Open {
             text: format!("{what} is not checked"),
             missing: "a record that can be read",
@@ -138,15 +151,20 @@ impl Check {
                     open("its rules"),
                     open("its place"),
                 ];
-                return (marks, None);
+                return (marks, None, None);
             }
         };
-        let (author, disclosures, rules, verified) = self.author(&view);
+        let (view, late) = opened(view, &self.late);
+        let (author, mut disclosures, rules, verified) = self.author(&view);
+        if let Some(Fit { fits: Err(why), .. }) = &late {
+            disclosures = Mark::Refuted(format!("what was handed out later does not fit: {why}"));
+        }
+        let late = late.map(|fit| (fit.core, fit.fits.is_ok()));
         let inclusion = self.inclusion(item, &view, verified.as_ref());
         let facts = verified
             .filter(|verified| self.site.is_none_or(|site| site == verified.claims().iss))
             .map(|verified| self.facts(&verified));
-        ([author, disclosures, rules, inclusion], facts)
+        ([author, disclosures, rules, inclusion], facts, late)
     }
 
     fn author(&self, view: &View) -> (Mark, Mark, Mark, Option<Verified>) {

@@ -3,7 +3,7 @@
 //! The verdicts of single records come from [`Check::examine`]; here is what only their order, their number and
 //! their neighbours can tell. [`log`] is one log of the bundle.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     super::{
@@ -16,6 +16,7 @@ use super::{
     Check, Examined, FILES_MAX, FINDINGS_MAX, File, Finding, Item, KEPT_BYTES_MAX, LEAVES_MAX,
     LOGS_MAX, LogFile, LogSummary, Name, Tree,
     chains::{Feeds, Twice},
+    late::Late,
     manifest::{FORMAT, Manifest, Withheld},
 };
 use crate::{
@@ -35,6 +36,8 @@ pub struct Options {
     pub changes_of: Option<String>,
     /// Checkpoints that came another way, as signed notes.
     pub checkpoints: Vec<Vec<u8>>,
+    /// Views of records of the bundle that open more of them: what a site handed out later. The signature from before covers it.
+    pub disclosed: Vec<View>,
 }
 
 /// Takes the files of a bundle in their order. Give it every file; it never fails, and what is wrong is in the report.
@@ -43,6 +46,7 @@ pub struct Verifier<'a> {
     anchors: &'a TrustAnchors,
     options: Options,
     outside: Vec<Checkpoint>,
+    late: Late,
     last: Option<String>,
     /// First half of the SHA-256 of each line that `SHA256SUMS` must have.
     lines: Vec<[u8; 16]>,
@@ -163,6 +167,7 @@ impl<'a> Verifier<'a> {
         let mut verifier = Self {
             anchors,
             outside: Vec::new(),
+            late: Late::default(),
             last: None,
             lines: Vec::new(),
             sums: None,
@@ -179,6 +184,13 @@ impl<'a> Verifier<'a> {
             notes: Notes::default(),
             options,
         };
+        match Late::new(&verifier.options.disclosed) {
+            Ok(late) => verifier.late = late,
+            Err(why) => verifier.form.push((
+                Verdict::Refuted,
+                format!("what was handed out later cannot be put together: {why}"),
+            )),
+        }
         for note in &verifier.options.checkpoints {
             match Checkpoint::parse(note) {
                 Ok(checkpoint) => verifier.outside.push(checkpoint),
@@ -231,7 +243,8 @@ impl<'a> Verifier<'a> {
         if self.open.as_ref().map(|open| open.site) != of {
             self.flush(run);
             self.end_log(run);
-            self.open = of.map(|site| Log::new(site, self.options.changes_of.clone()));
+            let (keep, late) = (&self.options.changes_of, &self.late.views);
+            self.open = of.map(|site| Log::new(site, keep.clone(), Arc::clone(late)));
         }
         match name {
             Name::Fork(_) => {
@@ -302,6 +315,8 @@ impl<'a> Verifier<'a> {
         let mut claims = vec![self.form_claim(&summaries)];
         claims.extend(self.fork_claims());
         claims.extend(self.unused_checkpoints(&summaries));
+        let late = self.late.claim();
+        claims.extend(late.map(|claim| BundleClaim { site: None, claim }));
         claims.extend(of_logs);
         if summaries.is_empty() {
             let claim = Claim::not_proven(
@@ -504,6 +519,9 @@ impl<'a> Verifier<'a> {
             for (name, digest) in &examined.files {
                 self.lines
                     .push(line_hash(&format!("{}  {name}", to_hex(&digest.0))));
+            }
+            if let Some((core, fits)) = examined.late {
+                self.late.used(core, fits);
             }
             log.take(examined, &mut self.notes);
         }

@@ -1,6 +1,6 @@
 //! One log of a bundle: its keys, checkpoints and tree first, then its records.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
@@ -11,12 +11,13 @@ use super::{
             fork::ForkProof,
             place::parts,
             record::utc,
-            report::{Claim, Verdict, printable},
+            report::{Claim, Verdict, counted, printable},
         },
         BATCH, Change, Check, Entry, Examined, File, Finding, Item, LogFile, LogSummary, Name,
         Reason, Seen, Tile, Tree, Values,
         chains::{Feeds, Remarks, Revisions, Twice},
         examine::{Facts, Mark, Part},
+        late::ByCore,
         manifest::WithheldLog,
         seen::{Sightings, names, seen},
         tree::TILE_WIDTH,
@@ -64,12 +65,13 @@ pub(super) struct Log {
 type Fields = BTreeMap<String, Option<Value>>;
 
 impl Log {
-    pub(super) fn new(site: SiteId, keep: Option<String>) -> Self {
+    pub(super) fn new(site: SiteId, keep: Option<String>, late: Arc<ByCore>) -> Self {
         Self {
             site,
             check: Check {
                 site: Some(site),
                 keep,
+                late,
                 ..Check::default()
             },
             ready: false,
@@ -234,6 +236,7 @@ impl Log {
         }
         let with = match rotations.len() {
             0 => String::new(),
+            1 => ", and so is a later keys record".to_owned(),
             n => format!(", and so are {n} later keys records"),
         };
         self.check.keys = Some(keys);
@@ -630,24 +633,28 @@ impl Log {
         let mut claims = std::mem::take(&mut self.claims);
         let [author, disclosures, rules, inclusion] = &self.tallies;
         claims.push(author.claim("author-signature", |n| {
-            format!("{n} records are signed by their owner with the key that counts at their leaf")
+            let are = counted(n, "record is", "records are");
+            format!("{are} signed by the owner with the key that counts at the leaf")
         }));
         claims.push(inclusion.claim("inclusion", |n| {
-            format!("{n} records are in the log at their leaf")
+            let are = counted(n, "record is", "records are");
+            format!("{are} in the log at the leaf that they name")
         }));
         claims.push(disclosures.claim("disclosures", |n| {
-            format!("every value shown in {n} records is one that was signed")
+            let records = counted(n, "record", "records");
+            format!("every value shown in {records} is one that was signed")
         }));
         let (summed, partly) = self.sums;
         claims.push(rules.claim("rules", |n| {
             let sums = match (summed, partly) {
                 (0, 0) => String::new(),
-                (all, 0) => format!("; total = committed + available + unattainable in all {all} capacities"),
+                (all, 0) => format!("; total = committed + available + unattainable in {}", counted(all, "capacity", "capacities")),
                 (some, rest) => format!(
                     "; total = committed + available + unattainable in {some} capacities, not checkable in {rest} whose columns are in part withheld or unknown"
                 ),
             };
-            format!("{n} records keep the rules of their kind{sums}")
+            let keep = counted(n, "record keeps", "records keep");
+            format!("{keep} the rules of the kind{sums}")
         }));
         let (coverage, reasons, unaccounted) = self.coverage(withheld);
         claims.push(coverage);
@@ -728,10 +735,8 @@ impl Log {
             } else {
                 list.join("; ")
             };
-            Claim::proven(
-                ID,
-                format!("of {size} leaves of the log {shown} are shown; {list}"),
-            )
+            let leaves = counted(size, "leaf", "leaves");
+            Claim::proven(ID, format!("of {leaves} of the log {shown} shown; {list}"))
         };
         (claim, reasons, unaccounted)
     }
@@ -740,7 +745,8 @@ impl Log {
         const ID: &str = "revisions";
         let remarks = std::mem::take(&mut self.revision_remarks);
         let objects = self.revisions.objects();
-        let good = format!("the revisions of {objects} objects follow each other without gaps");
+        let objects = counted(objects, "object", "objects");
+        let good = format!("the revisions of {objects} follow each other without gaps");
         self.remarks(
             ID,
             &remarks,
@@ -753,8 +759,8 @@ impl Log {
     fn feeds_claim(&mut self, notes: &mut Notes) -> (Claim, Vec<Twice>) {
         let (remarks, twice) = self.feeds.close();
         let good = format!(
-            "the positions in {} feeds follow each other without gaps",
-            self.feeds.count()
+            "the positions in {} follow each other without gaps",
+            counted(self.feeds.count() as u64, "feed", "feeds")
         );
         let missing = "the records at these positions";
         let claim = self.remarks("feeds", &remarks, good, missing, notes);
