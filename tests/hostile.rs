@@ -91,6 +91,13 @@ impl World {
         attacker
     }
 
+    /// The same, with a connection that takes in next to nothing of what it does not read.
+    async fn narrow_mallory(&self) -> Attacker {
+        let mut attacker = Attacker::narrow(*self.keys.transport_secret(), self.a.node());
+        assert_eq!(attacker.meet().await, Met::Connected, "a member is let in");
+        attacker
+    }
+
     /// Somebody who is in no mesh.
     fn stranger(&self) -> Attacker {
         Attacker::new([0x5a; 32], self.a.node())
@@ -129,12 +136,23 @@ impl World {
             .and_then(|peer| peer.misbehaved.clone())
     }
 
+    /// The rogue is blamed in these words, and the operator reads who and how.
     async fn until_blamed(&self, words: &str) {
         until(&format!("the rogue is blamed: {words}"), || {
             self.blamed()
                 .is_some_and(|(how, times)| how.contains(words) && times > 0)
         })
         .await;
+        let status = fmesh::service::Service::new(self.a.node().clone())
+            .status()
+            .expect("a status");
+        assert!(
+            status.problems.iter().any(|problem| {
+                problem.what.contains("Mallory misbehaved") && problem.what.contains(words)
+            }),
+            "{:?}",
+            status.problems
+        );
     }
 
     fn refusals(&self) -> Vec<String> {
@@ -180,6 +198,15 @@ async fn frames_that_are_none() {
     raws.extend(
         (0..200).map(|seed| Raw::frame(&noise(usize::try_from(seed).expect("small") * 7, seed))),
     );
+    // Too long, cut, and nothing at all that can be read: each is named.
+    for (kind, words) in [
+        (2, "bytes was announced"),
+        (4, "ends within"),
+        (6, "is none"),
+    ] {
+        mallory.call(SYNC, vec![raws[kind].clone()]).await;
+        world.until_blamed(words).await;
+    }
     for some in raws.chunks(8) {
         mallory.call(SYNC, some.to_vec()).await;
     }
@@ -311,6 +338,27 @@ async fn streams_that_are_never_read() {
         mallory.call(SYNC, raws).await;
         mallory.run(Duration::from_millis(300)).await;
     }
+    world.honest_traffic_flows().await;
+    world.memory_is_bounded();
+    // Half a call, and then nothing: given up while the rogue still answers pings.
+    mallory.run(Duration::from_secs(14)).await;
+    world.until_blamed("did not say what for").await;
+    world.honest_traffic_flows().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_are_never_read() {
+    let world = World::new().await;
+    let mut mallory = world.narrow_mallory().await;
+    let membership = wire::Request {
+        what: Some(wire::request::What::Membership(
+            wire::MembershipRequest::default(),
+        )),
+    };
+    let ask = Raw::frame(&membership.encode_to_vec()).hanging();
+    mallory.call(SYNC, vec![ask; 4]).await;
+    mallory.run(Duration::from_secs(14)).await;
+    world.until_blamed("did not read the answer").await;
     world.honest_traffic_flows().await;
     world.memory_is_bounded();
 }

@@ -23,6 +23,8 @@ pub const CONFIG_ENV: &str = "FMESH_CONFIG";
 pub const PORT_DEFAULT: u16 = 4810;
 /// Connections in total, unless the file says otherwise: a full mesh of 32 members, twice, and strangers who knock.
 pub const CONNECTIONS_MAX_DEFAULT: u32 = 128;
+/// How often a node has its own addresses tested again.
+pub const RECHECK_SECONDS_DEFAULT: u64 = 300;
 /// A configuration is some hundred lines; anything longer is not one.
 const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -56,6 +58,8 @@ pub struct Network {
     pub use_relays: bool,
     /// Look for members on the local network.
     pub mdns: bool,
+    /// How often members test again where this node can be reached, in seconds.
+    pub recheck_seconds: u64,
 }
 
 impl Default for Network {
@@ -64,6 +68,7 @@ impl Default for Network {
             offer_relay: None,
             use_relays: true,
             mdns: false,
+            recheck_seconds: RECHECK_SECONDS_DEFAULT,
         }
     }
 }

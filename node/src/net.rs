@@ -7,11 +7,15 @@
 //! - `gate`: members get gossip, sync and ping; strangers get the join protocol while an invite is open; others are refused.
 //! - `codec`: frames of the two call protocols, `/fmesh/sync/1` and `/fmesh/join/1`.
 //! - `behaviour`: what the swarm speaks. `settings`: every number, with its reason.
-//! - `reach`: own addresses, what members say about them, relays.
+//! - `reach`: own addresses, what members say about them, relays. `retest`: AutoNAT, made to look again.
+//! - `doors`: who behind this relay has an open invite, and what strangers say to them. `ways`: how to reach an inviter.
 //! - `task`: the loop; `peers`, `calls`, `refusals` are its tables; `reasons` puts failures into words.
 //!
 //! Two nodes that cannot reach each other meet through a member that relays (circuit relay v2); what they say stays
 //! sealed by Noise between them, and a circuit is replaced by a direct connection where hole punching succeeds.
+//!
+//! A stranger never gets a circuit. Where the inviter is behind a relay, the stranger hands its request to join to the relay, which passes
+//! it on, and the answer back: single messages, few and short, and only while the inviter says that an invite of its is open.
 //!
 //! A connection's handlers never change. When a stranger becomes a member, its connection is closed and the node dials
 //! again. `Connected` comes when the other side is seen to count us as a member, too; nothing else of a peer comes before it.
@@ -21,15 +25,18 @@
 mod behaviour;
 mod calls;
 mod codec;
+mod doors;
 mod gate;
 mod peers;
 mod reach;
 mod reasons;
 mod refusals;
+mod retest;
 mod settings;
 mod task;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -159,7 +166,8 @@ pub enum NetCommand {
         /// The answer.
         response: wire::Response,
     },
-    /// Dials a peer that need not be a member and asks to join; answered by `JoinAnswer`. One at a time per peer.
+    /// Dials a peer that need not be a member and asks to join, or asks a relay to pass this on if an address leads through one;
+    /// answered by `JoinAnswer`. One at a time per peer.
     Join {
         /// The inviter.
         peer: PeerKey,
@@ -183,6 +191,14 @@ pub enum NetCommand {
         address: String,
         /// What came of it.
         answer: oneshot::Sender<Probed>,
+    },
+    /// Opens one more connection to a connected member, for some seconds, and has our own addresses tested from there; verdicts that
+    /// changed come by `Reach`. One at a time; the next is ignored meanwhile.
+    LookAgain {
+        /// A member.
+        peer: PeerKey,
+        /// Multiaddr texts; those through relays are skipped.
+        addresses: Vec<String>,
     },
     /// Closes all and ends the task; answered when done.
     Shutdown(oneshot::Sender<()>),
@@ -275,7 +291,7 @@ pub enum NetEvent {
     JoinRequest {
         /// Who.
         from: PeerKey,
-        /// The remote address, for rate limits.
+        /// The remote address, for rate limits; of a request that a relay passed on the relay's.
         address: String,
         /// For the answer, within 30 s.
         token: JoinToken,

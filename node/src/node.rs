@@ -282,15 +282,11 @@ impl Node {
         answer.await.map_err(|_| stopped(()))?
     }
 
-    /// Addresses for a ticket: what the operator announces, else what is bound, reachable ones first. No ways through relays:
-    /// those are for members.
+    /// Addresses for a ticket: what the operator announces, else what is bound, reachable ones first; then the members that relay for this
+    /// site, which pass a request to join on.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
-        let reach = Reach {
-            relayed: Vec::new(),
-            ..self.live.borrow().reach.clone()
-        };
-        pilot::told_addresses(&self.config, &reach)
+        pilot::told_addresses(&self.config, &self.live.borrow().reach)
     }
 
     /// Tries one address of a member: does the member itself answer there?

@@ -68,6 +68,7 @@ pub struct Index {
     capacities: HashMap<Key, u32>,
     lists: Lists,
     values: Values,
+    changes: u64,
 }
 
 /// An object of a site, by the site's number.
@@ -199,7 +200,14 @@ impl Index {
         Ok(())
     }
 
+    /// How often anything was put in or taken out: whoever waits for something asks again when it has grown.
+    #[must_use]
+    pub const fn changes(&self) -> u64 {
+        self.changes
+    }
+
     fn put_content(&mut self, parts: &Parts<'_>, content: &Content) {
+        self.changes += 1;
         let shown = !parts.retired && parts.fields.values().any(Option::is_some);
         match content {
             Content::Site(site) => self.put_site(parts, shown.then_some(site)),
@@ -214,6 +222,7 @@ impl Index {
         let Some(number) = self.site_numbers.remove(site) else {
             return;
         };
+        self.changes += 1;
         self.sites.remove(number);
         for (row, supply) in self.supplies.remove_if(|supply| supply.key.site == number) {
             self.supply_numbers.remove(&supply.key);

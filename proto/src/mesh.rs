@@ -41,6 +41,7 @@ pub mod neighbours;
 pub mod page;
 mod pull;
 mod serve;
+mod stale;
 #[cfg(test)]
 mod tests;
 
@@ -328,6 +329,7 @@ struct Log {
     not_before: u64,
     /// Publications of it accepted lately: a token bucket (tokens, at time).
     bucket: (u32, u64),
+    age: stale::Age,
     contradicted: bool,
 }
 

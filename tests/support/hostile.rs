@@ -51,9 +51,7 @@ impl Raw {
 
 /// Writes what it is given and reads what comes, within a megabyte.
 #[derive(Debug, Clone, Default)]
-pub struct RawCodec {
-    hang: bool,
-}
+pub struct RawCodec;
 
 impl request_response::Codec for RawCodec {
     type Protocol = StreamProtocol;
@@ -74,9 +72,6 @@ impl request_response::Codec for RawCodec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        if self.hang {
-            futures::future::pending::<()>().await;
-        }
         let mut bytes = Vec::new();
         io.take(1 << 20).read_to_end(&mut bytes).await?;
         Ok(bytes)
@@ -86,10 +81,11 @@ impl request_response::Codec for RawCodec {
     where
         T: AsyncWrite + Unpin + Send,
     {
-        self.hang = raw.hang;
         io.write_all(&raw.bytes).await?;
         if raw.hang {
-            return io.flush().await;
+            io.flush().await?;
+            // Whoever returns from here closes its side, and reads.
+            futures::future::pending::<()>().await;
         }
         // Whatever was announced, this is all.
         io.close().await
@@ -135,6 +131,15 @@ pub enum Met {
 impl Attacker {
     /// With an identity (a member's, or anybody's), against a node.
     pub fn new(secret: [u8; 32], victim: &Node) -> Self {
+        Self::over("/tcp/", secret, victim)
+    }
+
+    /// The same over QUIC, where it takes in no more than a few bytes of what it does not read.
+    pub fn narrow(secret: [u8; 32], victim: &Node) -> Self {
+        Self::over("/quic-v1", secret, victim)
+    }
+
+    fn over(transport: &str, secret: [u8; 32], victim: &Node) -> Self {
         let mesh = victim.store.meta().expect("reads").mesh.expect("in a mesh");
         let keypair = Keypair::ed25519_from_bytes(secret.to_vec()).expect("a secret");
         let swarm = SwarmBuilder::with_existing_identity(keypair)
@@ -145,6 +150,10 @@ impl Attacker {
                 yamux::Config::default,
             )
             .expect("noise")
+            .with_quic_config(|mut config| {
+                config.max_stream_data = 64;
+                config
+            })
             .with_relay_client(noise::Config::new, yamux::Config::default)
             .expect("noise")
             .with_behaviour(|_, circuits| behaviour(circuits))
@@ -154,8 +163,8 @@ impl Attacker {
             })
             .build();
         let listening = victim.live.borrow().listening.clone();
-        let tcp = listening.iter().filter(|address| address.contains("/tcp/"));
-        let addresses: Vec<Multiaddr> = tcp
+        let over = listening.iter().filter(|a| a.contains(transport));
+        let addresses: Vec<Multiaddr> = over
             .map(|address| address.parse().expect("an address"))
             .collect();
         let victim = peer_of(&addresses[0]);
@@ -375,8 +384,9 @@ fn behaviour(circuits: relay::client::Behaviour) -> Rogue {
             request_response::ProtocolSupport::Full,
         )]
     };
+    // Longer than a victim waits for somebody who says or reads nothing.
     let config =
-        || request_response::Config::default().with_request_timeout(Duration::from_secs(10));
+        || request_response::Config::default().with_request_timeout(Duration::from_secs(40));
     // As an honest node's, but for the penalties: a rogue forgives itself.
     let gossip = gossipsub::Behaviour::new(
         gossipsub::MessageAuthenticity::Anonymous,
@@ -386,16 +396,8 @@ fn behaviour(circuits: relay::client::Behaviour) -> Rogue {
     );
     Rogue {
         gossip: gossip.expect("an honest node's settings"),
-        calls: request_response::Behaviour::with_codec(
-            RawCodec::default(),
-            protocol(SYNC),
-            config(),
-        ),
-        joins: request_response::Behaviour::with_codec(
-            RawCodec::default(),
-            protocol(JOIN),
-            config(),
-        ),
+        calls: request_response::Behaviour::with_codec(RawCodec, protocol(SYNC), config()),
+        joins: request_response::Behaviour::with_codec(RawCodec, protocol(JOIN), config()),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(2))),
         circuits,
     }

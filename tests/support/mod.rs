@@ -95,7 +95,7 @@ impl Site {
         }
         let invite = Edit::CreateInvite {
             expires: jiff::Timestamp::now().as_second() as u64 + 3600,
-            uses: 50,
+            uses: 100,
             role: Role::Member,
             note: None,
             circles: Vec::new(),

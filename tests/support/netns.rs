@@ -1,8 +1,9 @@
 //! A laboratory of network namespaces: hosts, routers and lines of one test, gone when it ends however it ends.
 //!
 //! Every factory is a host behind a router of its own; the routers meet in one namespace that stands for the provider.
-//! A router passes packets on, or hides its factory behind a masquerade that gives every connection another port, so that
-//! no hole can be punched. Programs in a namespace are children of the test and end with it.
+//! A router passes packets on, or hides its factory behind a masquerade: one that gives every connection another port, so that
+//! no hole can be punched, or one that keeps the port, as most do. Two factories may instead share one segment.
+//! Programs in a namespace are children of the test and end with it.
 
 #![allow(
     dead_code,
@@ -40,6 +41,11 @@ pub enum Router {
     Open,
     /// Only what the factory begins passes, under the router's address and ports of its own choice.
     Masquerade,
+    /// Only what the factory begins passes, under the router's address and *the port that the factory used*, whoever the other end
+    /// is: its mapping does not depend on the endpoint, its filter does (RFC 4787: "address and port-dependent filtering").
+    /// nftables keeps a port that is free. What comes unasked is dropped before it is tracked: an entry for it, which an
+    /// open router makes when it answers with a reset, would take the port from the factory's own packets to the same end.
+    KeepsPorts,
 }
 
 /// One factory: a site directory and a node in a namespace.
@@ -140,21 +146,45 @@ impl Lab {
                     &outside,
                 ]);
             }
-            Router::Masquerade => {
-                let rules = [
-                    "add table ip nat",
-                    "add chain ip nat out { type nat hook postrouting priority 100 ; }",
-                    "add rule ip nat out oifname wan masquerade fully-random",
-                    "add chain ip nat pass { type filter hook forward priority 0 ; policy drop ; }",
-                    "add rule ip nat pass iifname lan accept",
-                    "add rule ip nat pass ct state established,related accept",
-                ];
-                for rule in rules {
-                    run(&["ip", "netns", "exec", &gate, "nft", rule]);
-                }
+            Router::Masquerade | Router::KeepsPorts => {
+                let masquerade = match router {
+                    Router::KeepsPorts => "add rule ip nat out oifname wan masquerade",
+                    _ => "add rule ip nat out oifname wan masquerade fully-random",
+                };
+                nft(
+                    &gate,
+                    &[
+                        "add table ip nat",
+                        "add chain ip nat out { type nat hook postrouting priority 100 ; }",
+                        masquerade,
+                        "add chain ip nat pass { type filter hook forward priority 0 ; policy drop ; }",
+                        "add rule ip nat pass iifname lan accept",
+                        "add rule ip nat pass ct state established,related accept",
+                        "add chain ip nat own { type filter hook input priority 0 ; }",
+                        "add rule ip nat own iifname wan ct state new drop",
+                    ],
+                );
             }
         }
         Factory::new(name, host, gate)
+    }
+
+    /// Two factories on one cable, with `10.90.0.<1 and 2>` and no way to anywhere else.
+    pub fn neighbours(&mut self, one: &str, other: &str) -> [Factory; 2] {
+        self.factories += 2;
+        let n = self.factories;
+        let (a, b) = (
+            self.namespace(&format!("s{}", n - 1)),
+            self.namespace(&format!("s{n}")),
+        );
+        self.line((&a, "lan", "10.90.0.1/24"), (&b, "lan", "10.90.0.2/24"));
+        for host in [&a, &b] {
+            ip(&["-n", host, "route", "add", "default", "dev", "lan"]);
+        }
+        [
+            Factory::new(one, a.clone(), a),
+            Factory::new(other, b.clone(), b),
+        ]
     }
 
     fn namespace(&mut self, name: &str) -> String {
@@ -290,6 +320,65 @@ impl Factory {
             .all(|name| self.partner(name)["address"].is_string())
     }
 
+    /// Lets nothing in through the factory's router that the factory did not ask for, or everything again.
+    pub fn firewall(&self, shut: bool) {
+        if shut {
+            let rules = [
+                "add table ip wall",
+                "add chain ip wall pass { type filter hook forward priority 0 ; }",
+                "add rule ip wall pass iifname wan ct state new drop",
+            ];
+            nft(&self.router, &rules);
+        } else {
+            nft(&self.router, &["delete table ip wall"]);
+        }
+    }
+
+    /// Gives the host another address on its segment in place of the one it has.
+    pub fn moves_to(&self, address: &str) {
+        ip(&["-n", &self.host, "addr", "flush", "dev", "lan"]);
+        ip(&["-n", &self.host, "addr", "add", address, "dev", "lan"]);
+        ip(&["-n", &self.host, "route", "add", "default", "dev", "lan"]);
+    }
+
+    /// Sets one key of the site's configuration, which `init` wrote as a comment; the next start reads it.
+    pub fn configure(&self, key: &str, value: &str) {
+        let path = self.dir.path().join("fmesh.toml");
+        let text = std::fs::read_to_string(&path).expect("a configuration");
+        let comment = format!("# {key} = ");
+        let line = text.lines().find(|line| line.starts_with(&comment));
+        let line = line.unwrap_or_else(|| panic!("{key} in {text}"));
+        let set = text.replace(line, &format!("{key} = {value}"));
+        std::fs::write(&path, set).expect("a configuration");
+    }
+
+    /// Whether a partner is connected directly, not through a relay.
+    pub fn is_direct(&self, name: &str) -> bool {
+        self.partner(name)["address"]
+            .as_str()
+            .is_some_and(|address| !address.contains("p2p-circuit"))
+    }
+
+    /// Whether a partner is connected through a relay.
+    pub fn is_relayed(&self, name: &str) -> bool {
+        self.partner(name)["address"]
+            .as_str()
+            .is_some_and(|address| address.contains("p2p-circuit"))
+    }
+
+    /// Ends the node as its operator does.
+    pub fn stop(&mut self) {
+        self.signal("-TERM");
+        let mut child = self.child.take().expect("the node runs");
+        let status = child.wait().expect("it ends");
+        assert!(
+            status.success(),
+            "{}: {status}\n{}",
+            self.name,
+            tail(&self.log())
+        );
+    }
+
     /// Cuts the line between the factory's router and the provider, or mends it.
     pub fn line(&self, up: bool) {
         ip(&[
@@ -390,6 +479,13 @@ fn tail(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(40)..].join("\n")
+}
+
+/// Rules for the packet filter of a namespace.
+fn nft(namespace: &str, rules: &[&str]) {
+    for rule in rules {
+        run(&["ip", "netns", "exec", namespace, "nft", rule]);
+    }
 }
 
 fn ip(args: &[&str]) {

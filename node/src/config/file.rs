@@ -9,8 +9,8 @@ use toml::{
 };
 
 use super::{
-    CONNECTIONS_MAX_DEFAULT, Config, Log, LogFormat, Network, PORT_DEFAULT, Problem, api_beside,
-    listen_on, nearest::nearest,
+    CONNECTIONS_MAX_DEFAULT, Config, Log, LogFormat, Network, PORT_DEFAULT, Problem,
+    RECHECK_SECONDS_DEFAULT, api_beside, listen_on, nearest::nearest,
 };
 
 /// Every table and its keys: what is not here is refused.
@@ -18,12 +18,17 @@ const KEYS: [(&str, &[&str]); 6] = [
     ("site", &["name"]),
     ("node", &["data_dir", "listen", "announce"]),
     ("api", &["listen"]),
-    ("network", &["offer_relay", "use_relays", "mdns"]),
+    (
+        "network",
+        &["offer_relay", "use_relays", "mdns", "recheck_seconds"],
+    ),
     ("limits", &["connections_max"]),
     ("log", &["level", "format"]),
 ];
 /// Connections that a node can serve; more would only starve each other.
 const CONNECTIONS_MAX_RANGE: std::ops::RangeInclusive<i64> = 2..=10_000;
+/// A test takes about twelve seconds; a day late is as good as never.
+const RECHECK_SECONDS_RANGE: std::ops::RangeInclusive<u64> = 5..=86_400;
 
 #[derive(Deserialize)]
 struct File {
@@ -58,6 +63,7 @@ struct NetworkTable {
     offer_relay: Option<bool>,
     use_relays: Option<bool>,
     mdns: Option<bool>,
+    recheck_seconds: Option<Spanned<u64>>,
 }
 #[derive(Deserialize, Default)]
 struct Limits {
@@ -206,6 +212,19 @@ impl Checker<'_> {
                 }
                 u32::try_from(*n.get_ref()).unwrap_or(CONNECTIONS_MAX_DEFAULT)
             });
+        let recheck_seconds =
+            file.network
+                .recheck_seconds
+                .map_or(RECHECK_SECONDS_DEFAULT, |seconds| {
+                    if !RECHECK_SECONDS_RANGE.contains(seconds.get_ref()) {
+                        self.refuse(
+                            &seconds,
+                            "network.recheck_seconds is out of range",
+                            "give a number from 5 to 86400",
+                        );
+                    }
+                    *seconds.get_ref()
+                });
         let log = self.log(&file.log);
         if self.problems.is_empty() {
             Ok(Config {
@@ -219,6 +238,7 @@ impl Checker<'_> {
                     offer_relay: file.network.offer_relay,
                     use_relays: file.network.use_relays.unwrap_or(true),
                     mdns: file.network.mdns.unwrap_or(false),
+                    recheck_seconds,
                 },
                 log,
             })

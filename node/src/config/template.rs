@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::{CONNECTIONS_MAX_DEFAULT, PORT_DEFAULT, api_beside, listen_on};
+use super::{
+    CONNECTIONS_MAX_DEFAULT, PORT_DEFAULT, RECHECK_SECONDS_DEFAULT, api_beside, listen_on,
+};
 
 /// What `init` knows.
 #[derive(Debug, Clone)]
@@ -69,6 +71,9 @@ data_dir = {data_dir}
 # use_relays = true
 # Look for members on the local network by multicast DNS, and be seen there. Absent: false.
 # mdns = false
+# How often members test again where this node can be reached, in seconds. Two tests that fail in a row take an address back.
+# Absent: {RECHECK_SECONDS_DEFAULT}.
+# recheck_seconds = {RECHECK_SECONDS_DEFAULT}
 
 [limits]
 # Connections to other nodes, in and out together; more are refused. Absent: {CONNECTIONS_MAX_DEFAULT}.

@@ -11,8 +11,12 @@ use libp2p::{
 
 use super::{
     NetConfig,
-    codec::{JOIN_PROTOCOL, JoinCodec, SYNC_PROTOCOL, SyncCodec},
+    codec::{
+        DOOR_PROTOCOL, DoorCodec, JOIN_PROTOCOL, JoinCodec, SYNC_PROTOCOL, SyncCodec,
+        THROUGH_PROTOCOL, ThroughCodec,
+    },
     gate::Gated,
+    retest::Retested,
     settings,
 };
 
@@ -24,6 +28,8 @@ pub(crate) struct Behaviour {
     pub(crate) limits: connection_limits::Behaviour,
     pub(crate) members: Gated<Members>,
     pub(crate) join: request_response::Behaviour<JoinCodec>,
+    /// Takes requests to join for members behind this relay.
+    pub(crate) through: request_response::Behaviour<ThroughCodec>,
     pub(crate) neighbours: Toggle<mdns::tokio::Behaviour>,
 }
 
@@ -37,6 +43,8 @@ pub(crate) struct Members {
     pub(crate) ping: ping::Behaviour,
     /// Says from where others see us, and which of them relay.
     pub(crate) identify: identify::Behaviour,
+    /// Between a relay and those behind it: whose door is open, and who knocks.
+    pub(crate) door: request_response::Behaviour<DoorCodec>,
     /// Carries members' circuits.
     pub(crate) relay: relay::Behaviour,
     /// Reserves a place at members' relays and dials through them.
@@ -44,7 +52,7 @@ pub(crate) struct Members {
     /// Turns a relayed connection into a direct one where the firewalls let it.
     pub(crate) punch: dcutr::Behaviour,
     /// Asks members to dial us back where others see us.
-    pub(crate) probe: autonat::v2::client::Behaviour,
+    pub(crate) probe: Retested,
     /// Dials members back that ask.
     pub(crate) dial_back: autonat::v2::server::Behaviour,
 }
@@ -58,7 +66,7 @@ impl Behaviour {
         circuits: relay::client::Behaviour,
         config: &NetConfig,
     ) -> Result<Self, Failure> {
-        let both = request_response::ProtocolSupport::Full;
+        let [both, both_again] = [const { request_response::ProtocolSupport::Full }; 2];
         let me = keypair.public().to_peer_id();
         let neighbours = if config.mdns {
             Some(mdns::tokio::Behaviour::new(mdns::Config::default(), me)?)
@@ -73,6 +81,11 @@ impl Behaviour {
             join: request_response::Behaviour::with_codec(
                 JoinCodec::join(),
                 [(JOIN_PROTOCOL, both)],
+                settings::calls(),
+            ),
+            through: request_response::Behaviour::with_codec(
+                ThroughCodec::through(),
+                [(THROUGH_PROTOCOL, both_again)],
                 settings::calls(),
             ),
             neighbours: neighbours.into(),
@@ -96,12 +109,17 @@ impl Members {
                 [(SYNC_PROTOCOL, request_response::ProtocolSupport::Full)],
                 settings::calls(),
             ),
+            door: request_response::Behaviour::with_codec(
+                DoorCodec::door(),
+                [(DOOR_PROTOCOL, request_response::ProtocolSupport::Full)],
+                settings::calls(),
+            ),
             ping: ping::Behaviour::new(settings::ping()),
             identify: identify::Behaviour::new(settings::identify(keypair.public())),
             relay,
             circuits,
             punch: dcutr::Behaviour::new(me),
-            probe: autonat::v2::client::Behaviour::default(),
+            probe: Retested::new(),
             dial_back: autonat::v2::server::Behaviour::default(),
         })
     }

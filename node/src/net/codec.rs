@@ -1,11 +1,12 @@
-//! Frames of the two call protocols: four bytes of length (big endian), then one protobuf message.
+//! Frames of the call protocols: four bytes of length (big endian), then one protobuf message.
 //!
 //! The length is announced so that a stream that was cut is not taken for a shorter message. A reader refuses a length above
 //! its limit before it reads on, and allocates by what arrived. A writer sends a frame in one piece. An error ends the
-//! call and nothing else: the connection stays. A request that is none is read as an empty one, which no honest node sends, so that
-//! its sender can be blamed. What the messages mean is not known here.
+//! call and nothing else: the connection stays. A request that is none is handed over as a [`Fault`], so that its sender can be
+//! blamed: libp2p tells nobody of a request that cannot be read. A stream that makes no progress is given up after [`STALLED`],
+//! so that nobody holds one open by saying nothing or by reading nothing. What the messages mean is not known here.
 
-use std::{io, marker::PhantomData};
+use std::{fmt, io, marker::PhantomData, time::Duration};
 
 use fmesh_proto::{
     limits::{JOIN_ANSWER_BYTES_MAX, JOIN_MESSAGE_BYTES_MAX, SYNC_MESSAGE_BYTES_MAX},
@@ -14,16 +15,51 @@ use fmesh_proto::{
 use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use libp2p::{StreamProtocol, request_response};
 use prost::Message;
+use tokio::time::timeout;
 
 /// Calls between members.
 pub(crate) const SYNC_PROTOCOL: StreamProtocol = StreamProtocol::new("/fmesh/sync/1");
-/// The only protocol that a stranger may speak.
+/// A stranger asks the inviter itself.
 pub(crate) const JOIN_PROTOCOL: StreamProtocol = StreamProtocol::new("/fmesh/join/1");
+/// A stranger asks a relay to pass its request on. This and the one above is all that a stranger may speak.
+pub(crate) const THROUGH_PROTOCOL: StreamProtocol = StreamProtocol::new("/fmesh/join-through/1");
+/// Between a relay and a member behind it.
+pub(crate) const DOOR_PROTOCOL: StreamProtocol = StreamProtocol::new("/fmesh/door/1");
 
 /// Codec of `/fmesh/sync/1`.
 pub(crate) type SyncCodec = Frames<wire::Request, wire::Response>;
 /// Codec of `/fmesh/join/1`.
 pub(crate) type JoinCodec = Frames<wire::JoinRequest, wire::JoinAnswer>;
+/// Codec of `/fmesh/join-through/1`.
+pub(crate) type ThroughCodec = Frames<wire::PassOn, wire::JoinAnswer>;
+/// Codec of `/fmesh/door/1`.
+pub(crate) type DoorCodec = Frames<wire::DoorRequest, wire::JoinAnswer>;
+
+/// How a stream was not a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// What it said is no message, or too long: why.
+    Nonsense(String),
+    /// It ended within a message.
+    Cut,
+    /// It stayed open and said nothing more. A line that was cut looks the same.
+    Stalled,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nonsense(why) => write!(f, "sent a call that is none: {why}"),
+            Self::Cut => f.write_str("sent a call that is none: it ends within the message"),
+            Self::Stalled => f.write_str("opened a stream, and did not say what for"),
+        }
+    }
+}
+
+/// Nothing of an answer was read for too long. A line that was cut looks the same.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing of the answer was read for {} s", STALLED.as_secs())]
+pub(crate) struct NotRead;
 
 /// Reads and writes the frames of one call. libp2p clones it per stream, so it may remember the request for its answer.
 #[derive(Debug)]
@@ -32,6 +68,8 @@ pub(crate) struct Frames<Q, A> {
     answer_max: fn(&Q) -> usize,
     /// Limit of the answer to the request that passed on this stream.
     expected_max: usize,
+    /// [`STALLED`], but in tests.
+    patience: Duration,
     messages: PhantomData<fn() -> (Q, A)>,
 }
 
@@ -52,12 +90,27 @@ impl JoinCodec {
     }
 }
 
+impl ThroughCodec {
+    /// A request to join with its frame.
+    pub(crate) const fn through() -> Self {
+        Self::new(PASSED_BYTES_MAX, |_| JOIN_ANSWER_BYTES_MAX)
+    }
+}
+
+impl DoorCodec {
+    /// The same from the other side.
+    pub(crate) const fn door() -> Self {
+        Self::new(PASSED_BYTES_MAX, |_| JOIN_ANSWER_BYTES_MAX)
+    }
+}
+
 impl<Q, A> Frames<Q, A> {
     const fn new(request_max: usize, answer_max: fn(&Q) -> usize) -> Self {
         Self {
             request_max,
             answer_max,
             expected_max: 0,
+            patience: STALLED,
             messages: PhantomData,
         }
     }
@@ -75,20 +128,29 @@ where
     A: Message + Default + 'static,
 {
     type Protocol = StreamProtocol;
-    type Request = Q;
+    type Request = Result<Q, Fault>;
     type Response = A;
 
-    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Q>
+    async fn read_request<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+    ) -> io::Result<Result<Q, Fault>>
     where
         T: AsyncRead + Unpin + Send,
     {
-        let request = match read(io, self.request_max).await {
-            // libp2p tells nobody of a request that cannot be read. An empty one says the same and names its sender.
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Q::default(),
-            request => request?,
+        let request: Q = match timeout(self.patience, read(io, self.request_max)).await {
+            Err(_) => return Ok(Err(Fault::Stalled)),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                return Ok(Err(Fault::Nonsense(error.to_string())));
+            }
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Ok(Err(Fault::Cut));
+            }
+            Ok(request) => request?,
         };
         self.expected_max = (self.answer_max)(&request);
-        Ok(request)
+        Ok(Ok(request))
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<A>
@@ -102,11 +164,12 @@ where
         &mut self,
         _: &StreamProtocol,
         io: &mut T,
-        request: Q,
+        request: Result<Q, Fault>,
     ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
+        let request = request.map_err(|fault| invalid(fault.to_string()))?;
         self.expected_max = (self.answer_max)(&request);
         io.write_all(&frame(&request, self.request_max)?).await
     }
@@ -120,8 +183,23 @@ where
     where
         T: AsyncWrite + Unpin + Send,
     {
-        io.write_all(&frame(&answer, self.expected_max)?).await
+        let bytes = frame(&answer, self.expected_max)?;
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let written = timeout(self.patience, io.write(rest))
+                .await
+                .map_err(not_read)??;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            rest = &rest[written..];
+        }
+        timeout(self.patience, io.flush()).await.map_err(not_read)?
     }
+}
+
+fn not_read(_: tokio::time::error::Elapsed) -> io::Error {
+    io::Error::other(NotRead)
 }
 
 /// A message with its length in front.
@@ -145,7 +223,11 @@ where
     M: Message + Default,
 {
     let mut length = [0; LENGTH_BYTES];
-    io.read_exact(&mut length).await?;
+    if io.read(&mut length[..1]).await? == 0 {
+        // Whoever changed its mind before it said anything did no wrong.
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
+    io.read_exact(&mut length[1..]).await?;
     let announced = u32::from_be_bytes(length);
     if usize::try_from(announced).map_or(true, |len| len > max) {
         return Err(invalid(format!(
@@ -167,12 +249,22 @@ fn invalid(text: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
+/// A request is here within this time, and of an answer something is read in every such span, or the call has ended.
+/// Longer than the time between two pings, so that a line that was cut is told from a peer that is there and does nothing.
+pub(crate) const STALLED: Duration = Duration::from_secs(12);
+/// A request to join, with the key and the frames around it.
+const PASSED_BYTES_MAX: usize = JOIN_MESSAGE_BYTES_MAX + 64;
 /// Bytes of the length in front of a message.
 const LENGTH_BYTES: usize = 4;
 
 #[cfg(test)]
 mod tests {
-    use futures::{executor::block_on, io::Cursor};
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use futures::io::Cursor;
     use libp2p::request_response::Codec as _;
     use proptest::prelude::*;
 
@@ -188,6 +280,99 @@ mod tests {
         }
     }
 
+    fn block_on<F: Future>(future: F) -> F::Output {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(future)
+    }
+
+    /// A stream that neither brings nor takes anything after its first bytes.
+    struct Stuck(Cursor<Vec<u8>>);
+
+    impl AsyncRead for Stuck {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            match Pin::new(&mut self.0).poll_read(cx, buffer) {
+                Poll::Ready(Ok(0)) => Poll::Pending,
+                other => other,
+            }
+        }
+    }
+
+    impl AsyncWrite for Stuck {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn what_is_no_call_is_named_and_who_changed_its_mind_is_not() {
+        let whole = frame(&heads(vec![7; 32]), 1_000).expect("small");
+        let asked = |bytes: Vec<u8>| {
+            let mut codec = SyncCodec::sync();
+            block_on(codec.read_request(&SYNC_PROTOCOL, &mut Cursor::new(bytes)))
+        };
+        assert_eq!(asked(whole.clone()).expect("whole"), Ok(heads(vec![7; 32])));
+        for cut in 1..whole.len() {
+            assert_eq!(
+                asked(whole[..cut].to_vec()).expect("heard"),
+                Err(Fault::Cut)
+            );
+        }
+        for nonsense in [vec![0xff; 64], vec![0, 0, 0, 2, 0xff, 0xff]] {
+            let fault = asked(nonsense).expect("heard");
+            assert!(matches!(fault, Err(Fault::Nonsense(_))), "{fault:?}");
+        }
+        assert!(asked(Vec::new()).is_err(), "nothing was said");
+    }
+
+    fn impatient() -> SyncCodec {
+        SyncCodec {
+            patience: Duration::from_millis(50),
+            ..SyncCodec::sync()
+        }
+    }
+
+    #[test]
+    fn a_stream_that_stands_still_is_given_up_on_both_ways() {
+        let whole = frame(&heads(vec![7; 32]), 1_000).expect("small");
+        for said in [0, 1, 9] {
+            let mut stuck = Stuck(Cursor::new(whole[..said].to_vec()));
+            let mut codec = impatient();
+            let heard = block_on(codec.read_request(&SYNC_PROTOCOL, &mut stuck));
+            assert_eq!(heard.expect("heard"), Err(Fault::Stalled));
+        }
+        let mut codec = impatient();
+        let mut stuck = Stuck(Cursor::new(whole));
+        block_on(codec.read_request(&SYNC_PROTOCOL, &mut stuck))
+            .expect("heard")
+            .expect("whole");
+        let error =
+            block_on(codec.write_response(&SYNC_PROTOCOL, &mut stuck, wire::Response::default()))
+                .expect_err("nobody reads");
+        assert!(
+            error.get_ref().is_some_and(|e| e.is::<NotRead>()),
+            "{error}"
+        );
+    }
+
     fn read_bytes(bytes: &[u8], max: usize) -> io::Result<wire::Request> {
         block_on(read(&mut Cursor::new(bytes), max))
     }
@@ -199,7 +384,7 @@ mod tests {
             read_bytes(&whole, 1_000).expect("whole"),
             heads(vec![7; 32])
         );
-        for cut in 0..whole.len() {
+        for cut in 1..whole.len() {
             let error = read_bytes(&whole[..cut], 1_000).expect_err("cut");
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "cut at {cut}");
         }
@@ -226,13 +411,14 @@ mod tests {
             block_on(async {
                 let mut sent = Vec::new();
                 codec
-                    .write_request(&SYNC_PROTOCOL, &mut sent, request)
+                    .write_request(&SYNC_PROTOCOL, &mut sent, Ok(request))
                     .await
                     .expect("small");
                 let mut server = SyncCodec::sync();
                 server
                     .read_request(&SYNC_PROTOCOL, &mut Cursor::new(sent))
                     .await
+                    .expect("heard")
                     .expect("whole");
                 let mut answer = Vec::new();
                 let written = server

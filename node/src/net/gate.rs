@@ -52,6 +52,8 @@ pub(crate) struct Gated<B> {
     inner: B,
     members: HashSet<PeerId>,
     join_open: bool,
+    /// A member behind this relay has an open invite: its strangers may come as far as here.
+    doors_open: bool,
     /// Peers that we dial in order to join.
     joining: HashSet<PeerId>,
     connections: HashMap<ConnectionId, Passage>,
@@ -73,6 +75,7 @@ impl<B: NetworkBehaviour> Gated<B> {
             inner,
             members: HashSet::new(),
             join_open: false,
+            doors_open: false,
             joining: HashSet::new(),
             connections: HashMap::new(),
             candidates: HashSet::new(),
@@ -88,12 +91,28 @@ impl<B: NetworkBehaviour> Gated<B> {
         self.join_open = join_open;
     }
 
+    /// Whether strangers may come for the sake of members behind this relay.
+    pub(crate) const fn set_doors(&mut self, open: bool) {
+        self.doors_open = open;
+    }
+
     pub(crate) fn is_member(&self, peer: &PeerId) -> bool {
         self.members.contains(peer)
     }
 
+    /// An invite of our own is open.
     pub(crate) const fn join_open(&self) -> bool {
         self.join_open
+    }
+
+    /// Strangers may connect at all.
+    pub(crate) const fn lets_strangers_in(&self) -> bool {
+        self.join_open || self.doors_open
+    }
+
+    /// Addresses of ours that members will say they see are news again.
+    pub(crate) fn forget_candidates(&mut self) {
+        self.candidates.clear();
     }
 
     /// Lets a stranger be dialled, until [`Self::stop_joining`].
@@ -140,7 +159,7 @@ impl<B: NetworkBehaviour> Gated<B> {
         if outbound && self.joining.contains(peer) {
             return Ok(Place::Stranger);
         }
-        if outbound || !self.join_open {
+        if outbound || !self.lets_strangers_in() {
             return Err(Refusal::Unknown);
         }
         if super::peer_key(peer).is_none() {

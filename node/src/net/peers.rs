@@ -19,6 +19,8 @@ pub(crate) struct Connection {
     /// The node asked for it and waits for the outcome.
     pub(crate) dialled: bool,
     pub(crate) ping_failures: u8,
+    /// When it was opened or a ping was answered: the other side is there.
+    pub(crate) answered: Instant,
     /// When it was opened or last used to join.
     pub(crate) used: Instant,
     /// A join request came over it.
@@ -214,6 +216,7 @@ mod tests {
             address: "/ip4/127.0.0.1/tcp/1".parse().expect("an address"),
             dialled,
             ping_failures: 0,
+            answered: Instant::now(),
             used: Instant::now(),
             asked_to_join: false,
             close_at: None,

@@ -1,7 +1,8 @@
 //! Where this node can be reached: what it listens on, what members confirmed by dialling back, and the places it holds at
 //! other members' relays.
 //!
-//! A verdict is per address and comes from AutoNAT. A node whose addresses were refuted, or that has no verdict after a while,
+//! A verdict is per address and comes from AutoNAT. From time to time a look from outside begins, which tests all of them anew: what
+//! several looks in a row have missed counts no more, so that a firewall that closes or opens is noticed. A node whose addresses were refuted, or that has no verdict after a while,
 //! keeps places at up to two relays. A node that is reachable relays for others unless its operator says no.
 //! What this module does not know: what partners are told ([`super::NetEvent::Reach`] leaves that to the node).
 
@@ -43,11 +44,34 @@ pub(crate) struct Reaching {
     since: Instant,
     listeners: HashMap<ListenerId, Listener>,
     /// A member connected to us directly. (A node that is only ever dialled has nobody to ask for a dial back.)
-    reached: bool,
-    confirmed: Vec<Multiaddr>,
-    refuted: Vec<(Multiaddr, String)>,
+    reached: Option<Seen>,
+    confirmed: Vec<(Multiaddr, Seen)>,
+    refuted: Vec<(Multiaddr, String, Seen)>,
     /// Members that offer to relay, and when one may be asked (again).
     offers: HashMap<PeerId, Instant>,
+}
+
+/// How long ago a verdict was last heard, in looks.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    /// Looks that have ended without it.
+    missed: u8,
+    /// In the look that is under way, or since the last one.
+    now: bool,
+}
+
+impl Seen {
+    const NOW: Self = Self {
+        missed: 0,
+        now: true,
+    };
+
+    /// A look has ended. `false`: one too many without it.
+    fn keep(&mut self) -> bool {
+        self.missed = if self.now { 0 } else { self.missed + 1 };
+        self.now = false;
+        self.missed < settings::LOOKS_MISSED_MAX
+    }
 }
 
 #[derive(Debug, Default)]
@@ -71,7 +95,7 @@ impl Reaching {
             use_relays,
             since: now,
             listeners: HashMap::new(),
-            reached: false,
+            reached: None,
             confirmed: Vec::new(),
             refuted: Vec::new(),
             offers: HashMap::new(),
@@ -113,9 +137,51 @@ impl Reaching {
         (listener.relay, listener.place) = (Some(relay), place);
     }
 
-    /// A member connected to us directly. `true` the first time.
+    /// A member connected to us directly. `true` if that is news.
     pub(crate) fn reached(&mut self) -> bool {
-        !std::mem::replace(&mut self.reached, true)
+        self.reached.replace(Seen::NOW).is_none()
+    }
+
+    /// Addresses that have a verdict.
+    pub(crate) fn judged(&self) -> Vec<Multiaddr> {
+        let confirmed = self.confirmed.iter().map(|(address, _)| address);
+        let refuted = self.refuted.iter().map(|(address, _, _)| address);
+        confirmed.chain(refuted).cloned().collect()
+    }
+
+    /// A look from outside begins: only what is heard from here on counts for it.
+    pub(crate) fn begin_look(&mut self) {
+        for (_, seen) in &mut self.confirmed {
+            seen.now = false;
+        }
+        for (_, _, seen) in &mut self.refuted {
+            seen.now = false;
+        }
+        if let Some(seen) = &mut self.reached {
+            seen.now = false;
+        }
+    }
+
+    /// It is over: whether anything has changed, and the addresses that are confirmed no more.
+    pub(crate) fn end_look(&mut self) -> (bool, Vec<Multiaddr>) {
+        let before = self.told();
+        self.refuted.retain_mut(|(_, _, seen)| seen.keep());
+        let mut lost = Vec::new();
+        self.confirmed.retain_mut(|(address, seen)| {
+            let kept = seen.keep();
+            if !kept {
+                lost.push(address.clone());
+            }
+            kept
+        });
+        for address in &lost {
+            let why = "no member could dial back lately".to_owned();
+            self.refute(address.clone(), why);
+        }
+        if self.reached.as_mut().is_some_and(|seen| !seen.keep()) {
+            self.reached = None;
+        }
+        (self.told() != before, lost)
     }
 
     /// A request for a place could not even be sent.
@@ -136,29 +202,37 @@ impl Reaching {
     }
 
     pub(crate) fn confirm(&mut self, address: Multiaddr) -> bool {
-        if is_relayed(&address) || self.confirmed.contains(&address) {
+        if is_relayed(&address) {
             return false;
         }
-        self.refuted.retain(|(other, _)| *other != address);
+        self.refuted.retain(|(other, _, _)| *other != address);
+        if let Some((_, seen)) = self.confirmed.iter_mut().find(|(a, _)| *a == address) {
+            *seen = Seen::NOW;
+            return false;
+        }
         let room = self.confirmed.len() < settings::CANDIDATES_MAX;
         if room {
-            self.confirmed.push(address);
+            self.confirmed.push((address, Seen::NOW));
         }
         room
     }
 
+    /// One member could not dial back. That says nothing against an address where another one could, but in the long run.
     pub(crate) fn refute(&mut self, address: Multiaddr, why: String) -> bool {
-        let known = self.refuted.iter().any(|(other, _)| *other == address);
-        let room = self.refuted.len() < settings::CANDIDATES_MAX;
-        if known || !room || self.confirmed.contains(&address) {
+        if let Some((_, _, seen)) = self.refuted.iter_mut().find(|(a, _, _)| *a == address) {
+            *seen = Seen::NOW;
             return false;
         }
-        self.refuted.push((address, why));
+        let room = self.refuted.len() < settings::CANDIDATES_MAX;
+        if !room || self.confirmed.iter().any(|(other, _)| *other == address) {
+            return false;
+        }
+        self.refuted.push((address, why, Seen::NOW));
         true
     }
 
     fn is_reached(&self) -> bool {
-        self.reached || !self.confirmed.is_empty()
+        self.reached.is_some() || !self.confirmed.is_empty()
     }
 
     /// Whether this node relays for members.
@@ -167,12 +241,32 @@ impl Reaching {
         self.offer.unwrap_or(self.announces || reachable)
     }
 
+    /// Relays are needed.
+    fn wants_relays(&self, now: Instant) -> bool {
+        let unknown = !self.is_reached() && now - self.since >= settings::REACH_UNKNOWN;
+        self.use_relays && !self.announces && (unknown || !self.refuted.is_empty())
+    }
+
+    /// Places at relays that are not needed any more, since members reach this node by itself.
+    pub(crate) fn places_to_leave(&self, now: Instant) -> Vec<ListenerId> {
+        if self.wants_relays(now) || self.confirmed.is_empty() {
+            return Vec::new();
+        }
+        let places = self.listeners.iter().filter(|(_, l)| l.relay.is_some());
+        places.map(|(id, _)| *id).collect()
+    }
+
+    /// Members at which this node has a place.
+    pub(crate) fn relays(&self) -> Vec<PeerId> {
+        let given = |l: &&Listener| !l.addresses.is_empty();
+        let places = self.listeners.values().filter(given);
+        places.filter_map(|l| l.relay).collect()
+    }
+
     /// A member to ask for a place now.
     pub(crate) fn relay_to_ask(&self, now: Instant) -> Option<PeerId> {
-        let unknown = !self.is_reached() && now - self.since >= settings::REACH_UNKNOWN;
-        let wanted = self.use_relays && !self.announces && (unknown || !self.refuted.is_empty());
         let asked: Vec<PeerId> = self.listeners.values().filter_map(|l| l.relay).collect();
-        if !wanted || asked.len() >= settings::RELAYS_WANTED {
+        if !self.wants_relays(now) || asked.len() >= settings::RELAYS_WANTED {
             return None;
         }
         let mut free = self
@@ -202,16 +296,16 @@ impl Reaching {
         };
         let mut reach = Reach {
             bound: self.bound().map(text).collect(),
-            confirmed: self.confirmed.iter().map(text).collect(),
+            confirmed: self.confirmed.iter().map(|(a, _)| text(a)).collect(),
             refuted: self
                 .refuted
                 .iter()
-                .map(|(a, why)| (text(a), why.clone()))
+                .map(|(a, why, _)| (text(a), why.clone()))
                 .collect(),
             relayed: places().flat_map(|l| &l.addresses).map(text).collect(),
             relays: places().filter_map(|l| peer_key(&l.relay?)).collect(),
             offers: self.offers.keys().filter_map(peer_key).collect(),
-            reached: self.reached,
+            reached: self.reached.is_some(),
             relaying: self.relaying(),
         };
         reach.bound.sort_unstable();
@@ -334,6 +428,46 @@ mod tests {
         assert!(reaching.relaying());
         reaching.refute(address("/ip4/192.0.2.2/tcp/1"), "no".into());
         assert!(!reaching.relaying());
+    }
+
+    #[test]
+    fn looks_that_miss_an_address_take_it_back_and_one_that_finds_it_brings_it() {
+        let (mut reaching, now) = reaching(false, None);
+        let (open, closed) = (
+            address("/ip4/192.0.2.1/udp/1/quic-v1"),
+            address("/ip4/192.0.2.1/tcp/1"),
+        );
+        reaching.confirm(open.clone());
+        reaching.refute(closed.clone(), "no".into());
+        reaching.reached();
+        reaching.offers(PeerId::random(), true, now);
+        for missed in 1..=settings::LOOKS_MISSED_MAX {
+            assert_eq!(reaching.told().confirmed, [open.to_string()], "{missed}");
+            assert!(reaching.told().reached);
+            reaching.begin_look();
+            // Somebody who is itself behind a firewall: alone it takes back nothing.
+            assert!(!reaching.refute(open.clone(), "no".into()));
+            let (changed, lost) = reaching.end_look();
+            let last = missed == settings::LOOKS_MISSED_MAX;
+            assert_eq!((changed, lost.len()), (last, usize::from(last)));
+        }
+        let told = reaching.told();
+        assert!(told.confirmed.is_empty() && !told.reached);
+        assert_eq!(told.refuted.len(), 1, "{told:?}");
+        assert_eq!(told.refuted[0].0, open.to_string());
+        assert!(reaching.relay_to_ask(now).is_some());
+
+        // The firewall opens: places at relays are left.
+        let id = ListenerId::next();
+        reaching.asked(id, PeerId::random(), Some(closed));
+        assert!(reaching.places_to_leave(now).is_empty());
+        reaching.begin_look();
+        assert!(reaching.confirm(open.clone()));
+        assert_eq!(reaching.places_to_leave(now), [id]);
+        let (changed, lost) = reaching.end_look();
+        assert!(!changed && lost.is_empty());
+        assert_eq!(reaching.told().confirmed, [open.to_string()]);
+        assert!(reaching.told().refuted.is_empty());
     }
 
     #[test]

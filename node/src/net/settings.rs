@@ -184,6 +184,20 @@ pub(crate) const NEIGHBOURS_MAX: usize = 256;
 pub(crate) const PROBES_MAX: usize = 32;
 /// A trial that is not over by then has failed.
 pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(8);
+/// A look from outside at our own addresses ends then: a dial back that is dropped on the way takes ten seconds to fail over TCP.
+pub(crate) const LOOK_TIME: Duration = Duration::from_secs(12);
+/// Looks in a row that must miss an address before it counts as out of reach: one member's firewall says little.
+pub(crate) const LOOKS_MISSED_MAX: u8 = 2;
+/// Members behind this relay whose doors may be open at once. More are not heard.
+pub(crate) const DOORS_MAX: usize = 64;
+/// A door counts as open for so long after its owner said so.
+pub(crate) const DOOR_LASTS: Duration = Duration::from_secs(180);
+/// Relays are told of our own door again after this time.
+pub(crate) const DOOR_TOLD: Duration = Duration::from_secs(60);
+/// Requests of strangers that are passed on at once, one for each stranger. More are answered "busy".
+pub(crate) const PASSING_MAX: usize = 16;
+/// Requests of strangers that are passed on in a minute. More are answered "busy".
+pub(crate) const PASSED_PER_MINUTE: u32 = 60;
 /// Strangers that may be connected at once while an invite is open. More are refused.
 pub(crate) const STRANGERS_MAX: usize = 32;
 /// A stranger that asked nothing for so long is disconnected.

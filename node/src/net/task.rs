@@ -3,7 +3,9 @@
 //! Nothing here waits for the node while the node waits for us: events that find no room wait in the outbox, the swarm is
 //! not read meanwhile, orders still are.
 
+mod door;
 mod events;
+mod joining;
 mod messages;
 mod orders;
 mod reach;
@@ -22,12 +24,14 @@ use super::{
     NetCommand, NetEvent,
     behaviour::{Behaviour, Members},
     calls::Calls,
+    doors::Doors,
     gate::{Gated, Place},
     peer_key,
     peers::{Ended, Peers},
     reach::Reaching,
     refusals::Refusals,
     settings,
+    ways::Attempt,
 };
 
 /// State of the task.
@@ -39,10 +43,20 @@ pub(crate) struct Task {
     peers: Peers,
     dials: HashMap<PeerId, Dial>,
     calls: Calls<wire::Request>,
-    joins: HashMap<PeerId, request_response::OutboundRequestId>,
+    /// Our requests to join, by the inviter.
+    attempts: HashMap<PeerId, Attempt>,
+    /// Relays that pass one on, and to whom.
+    asked_through: HashMap<PeerId, PeerId>,
+    /// The calls in which they were made, by who was called.
+    joins: HashMap<PeerId, joining::JoinCall>,
+    doors: Doors<
+        request_response::OutboundRequestId,
+        request_response::ResponseChannel<wire::JoinAnswer>,
+    >,
     refusals: Refusals,
     reaching: Reaching,
     probes: HashMap<ConnectionId, reach::Probe>,
+    look: Option<reach::Look>,
 }
 
 /// A dial under way, and what it is for.
@@ -55,7 +69,7 @@ struct Dial {
     /// Answered by `Connected` or `DialFailed`.
     member: bool,
     /// To be sent when connected; answered by `JoinAnswer`.
-    join: Option<wire::JoinRequest>,
+    join: Option<joining::Asking>,
 }
 
 impl Task {
@@ -72,10 +86,14 @@ impl Task {
             peers: Peers::default(),
             dials: HashMap::new(),
             calls: Calls::new(),
+            attempts: HashMap::new(),
+            asked_through: HashMap::new(),
             joins: HashMap::new(),
+            doors: Doors::new(Instant::now()),
             refusals: Refusals::new(Instant::now()),
             reaching,
             probes: HashMap::new(),
+            look: None,
         }
     }
 
@@ -156,6 +174,9 @@ impl Task {
             self.emit_call_failed(&peer, id, "timed out behind other calls to it");
         }
         self.dial_through_relays(now);
+        self.hurry_joins(now);
+        self.look_at_doors(now);
+        self.end_look(now);
         self.close_spare_circuits(now);
         self.look_for_relay(now);
         self.expire_probes(now);
@@ -174,6 +195,7 @@ impl Task {
         tracing::debug!(%peer, address = %ended.connection.address, reason, "connection ended");
         if self.peers.ids(peer).is_empty() {
             self.forget_relay(peer);
+            self.doors.forget(peer);
         }
         if ended.disconnected {
             for id in self.calls.fail_waiting(peer) {

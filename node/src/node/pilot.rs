@@ -823,6 +823,12 @@ impl Pilot {
         if self.live_dirty {
             self.publish_live();
         }
+        if self
+            .ticks
+            .is_multiple_of(self.node.config.network.recheck_seconds)
+        {
+            self.look_again();
+        }
         if self.ticks.is_multiple_of(REPLAN_TICKS) {
             let _ = self.jobs.try_send(Job::Replan);
         }
@@ -837,6 +843,24 @@ impl Pilot {
             });
         }
         Ok(())
+    }
+
+    /// Has own addresses tested anew, from any connected member that can be dialled.
+    fn look_again(&mut self) {
+        let known = self.node.store.addresses().unwrap_or_default();
+        let mut able: Vec<(PeerKey, Vec<String>)> = Vec::new();
+        for (site, status) in &self.live.peers {
+            let peer = self.peer(site).filter(|_| status.connected);
+            if let (Some(peer), Some(record)) = (peer, known.get(site)) {
+                able.push((peer, record.address.clone()));
+            }
+        }
+        if !able.is_empty() {
+            let any = rand_core::UnwrapErr(getrandom::SysRng).next_u32() as usize % able.len();
+            let (peer, addresses) = able.swap_remove(any);
+            self.outbox
+                .push_back(NetCommand::LookAgain { peer, addresses });
+        }
     }
 
     /// Live facts for whoever asks, at most once a second but for connections.

@@ -532,6 +532,15 @@ impl Mesh {
             return Verdict::Reject;
         };
         let site = publication.site;
+        let now = self.now;
+        let old = self
+            .logs
+            .get_mut(&site)
+            .map_or(0, |log| log.age.old(log.size, now));
+        if publication.size() <= old {
+            self.misbehaved(from, "gossiped again what everybody has had for long");
+            return Verdict::Ignore;
+        }
         if site == self.me {
             return Verdict::Ignore;
         }
@@ -554,7 +563,6 @@ impl Mesh {
             self.misbehaved(from, "gossiped a publication that does not check");
             return Verdict::Reject;
         }
-        let now = self.now;
         let log = self.logs.entry(site).or_default();
         if !log.spend(now) {
             log.claims.insert(from, publication.size());

@@ -614,6 +614,52 @@ fn gossip_is_judged_by_what_an_honest_node_can_send() {
 }
 
 #[test]
+fn old_checkpoints_that_are_gossiped_again_change_nothing_and_are_seen() {
+    let mut pair = Pair::met();
+    let all = pair.publications(2);
+    let message = |publication: &Publication| wrap(publication.bytes().to_vec());
+    let blamed = |pair: &mut Pair, bytes: Vec<u8>| {
+        pair.input(Input::Gossip {
+            from: pair.b,
+            token: 5,
+            bytes,
+        });
+        let outputs = pair.outputs();
+        let verdict = outputs.iter().any(|output| {
+            matches!(
+                output,
+                Output::Verdict {
+                    token: 5,
+                    verdict: Verdict::Ignore
+                }
+            )
+        });
+        assert!(verdict, "{outputs:?}");
+        outputs.into_iter().find_map(|output| match output {
+            Output::Misbehaved { site, what } => Some((site, what)),
+            _ => None,
+        })
+    };
+    assert_eq!(pair.gossip(message(&all[0])), Verdict::Accept);
+    pair.input(Input::Taken(Progress {
+        work: 0,
+        heads: vec![(pair.b, all[0].size(), Digest([0; 32]))],
+        ..Progress::default()
+    }));
+    assert_eq!(blamed(&mut pair, message(&all[0])), None, "merely late");
+    pair.now += stale::LONG_MS;
+    assert_eq!(
+        pair.gossip(message(&all[1])),
+        Verdict::Accept,
+        "news is news"
+    );
+    pair.now += stale::LONG_MS;
+    let (site, what) = blamed(&mut pair, message(&all[0])).expect("nobody honest keeps it so long");
+    assert_eq!(site, pair.b);
+    assert!(what.contains("had for long"), "{what}");
+}
+
+#[test]
 fn an_address_counts_if_it_is_signed_and_newer_and_is_passed_on_then() {
     let mut pair = Pair::met();
     let gossip = |record: wire::AddressRecord| {

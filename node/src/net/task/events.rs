@@ -31,6 +31,7 @@ impl Task {
             SwarmEvent::Behaviour(BehaviourEvent::Members(event)) => match event {
                 MembersEvent::Gossip(event) => self.on_gossip(event),
                 MembersEvent::Sync(event) => self.on_sync(event),
+                MembersEvent::Door(event) => self.on_door_event(event),
                 MembersEvent::Ping(event) => self.on_ping(event),
                 MembersEvent::Identify(event) => self.on_identify(event),
                 MembersEvent::Relay(event) => self.on_relay(event),
@@ -40,6 +41,7 @@ impl Task {
                 MembersEvent::DialBack(event) => self.on_dialled_back(&event),
             },
             SwarmEvent::Behaviour(BehaviourEvent::Join(event)) => self.on_join_event(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Through(event)) => self.on_through_event(event),
             SwarmEvent::Behaviour(BehaviourEvent::Neighbours(event)) => self.on_mdns(event),
             SwarmEvent::ConnectionEstablished {
                 peer_id,
@@ -118,17 +120,18 @@ impl Task {
             address,
             dialled: member && place == Place::Member && !self.peers.is_announced(&peer),
             ping_failures: 0,
+            answered: Instant::now(),
             used: Instant::now(),
             asked_to_join: false,
-            close_at: None,
+            close_at: self.begin_look(id),
         };
         let reached = !outbound && place == Place::Member && !connection.is_relayed();
         self.peers.insert(peer, id, connection);
         if reached && self.reaching.reached() {
             self.on_reach_changed();
         }
-        if let Some(request) = join {
-            self.send_join(peer, request);
+        if let Some(asking) = join {
+            self.send_join(peer, asking);
         }
         if member && place == Place::Stranger {
             self.emit_dial_failed(&peer, "not a member of the mesh any more".to_owned());
@@ -136,7 +139,7 @@ impl Task {
     }
 
     pub(super) fn on_dial_error(&mut self, peer: PeerId, id: ConnectionId, error: &DialError) {
-        if self.end_probe(id, Some(probe_failure(error))) {
+        if self.end_probe(id, Some(probe_failure(error))) || self.look_failed(id) {
             return;
         }
         let Some(dial) = self.dials.get_mut(&peer) else {
@@ -189,10 +192,19 @@ impl Task {
             tracing::debug!(%address, %error, "an incoming connection failed");
             return;
         };
+        self.refused(peer, address, innermost(cause));
+    }
+
+    /// Somebody was refused something: the node hears of some.
+    pub(super) fn refused(
+        &mut self,
+        peer: Option<PeerId>,
+        address: &Multiaddr,
+        mut reason: String,
+    ) {
         let Some(unreported) = self.refusals.note(peer, Instant::now()) else {
             return;
         };
-        let mut reason = innermost(cause);
         if unreported > 0 {
             reason.push_str(&format!(" ({unreported} more were refused before)"));
         }
@@ -215,6 +227,7 @@ impl Task {
         match result {
             Ok(rtt) => {
                 entry.ping_failures = 0;
+                entry.answered = Instant::now();
                 self.prove(&peer, Some(connection));
                 if let Some(peer) = peer_key(&peer) {
                     let micros = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
@@ -224,6 +237,11 @@ impl Task {
             // It counts us as a stranger. A join that runs over this connection may still end.
             Err(ping::Failure::Unsupported) if self.joins.contains_key(&peer) => {
                 entry.close_at = Some(Instant::now() + settings::CALL_TIMEOUT);
+            }
+            // Perhaps it was admitted a moment ago, does not know it yet, and comes for its answer.
+            Err(ping::Failure::Unsupported) if !entry.outbound => {
+                let soon = Instant::now() + settings::JOIN_GRACE;
+                entry.close_at.get_or_insert(soon);
             }
             Err(ping::Failure::Unsupported) => {
                 let reason = "the other side does not count this node as a member (yet)";

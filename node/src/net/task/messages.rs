@@ -1,12 +1,13 @@
-//! What the protocols bring: gossip, calls and their answers, requests to join and theirs.
+//! What members' protocols bring: gossip, calls and their answers.
 
 use fmesh_proto::wire;
 use libp2p::{PeerId, gossipsub, request_response, swarm::ConnectionId};
-use tokio::time::Instant;
 
 use super::{
     super::{
-        GossipToken, JoinToken, NetEvent, ResponseToken, Verdict, peer_key, reasons::join_error,
+        GossipToken, NetEvent, ResponseToken, Verdict,
+        codec::{Fault, NotRead, STALLED},
+        peer_key,
     },
     Task,
 };
@@ -68,7 +69,7 @@ impl Task {
 
     pub(super) fn on_sync(
         &mut self,
-        event: request_response::Event<wire::Request, wire::Response>,
+        event: request_response::Event<Result<wire::Request, Fault>, wire::Response>,
     ) {
         match event {
             request_response::Event::Message {
@@ -80,10 +81,12 @@ impl Task {
                     request, channel, ..
                 } => {
                     self.prove(&peer, Some(connection_id));
-                    if request.what.is_none() {
-                        // Dropping the channel ends the call without an answer.
-                        return self.blame(&peer, "sent a call that is none");
-                    }
+                    // Dropping the channel ends the call without an answer.
+                    let request = match request {
+                        Ok(request) if request.what.is_some() => request,
+                        Ok(_) => return self.blame(&peer, "sent a call that is none"),
+                        Err(fault) => return self.blame_fault(&peer, connection_id, &fault),
+                    };
                     if let Some(from) = peer_key(&peer) {
                         self.emit(NetEvent::Request {
                             from,
@@ -103,11 +106,42 @@ impl Task {
                 error,
                 ..
             } => self.on_response(&peer, request_id, Err(error.to_string())),
-            request_response::Event::InboundFailure { peer, error, .. } => {
-                tracing::debug!(%peer, %error, "a call was not answered");
-            }
+            request_response::Event::InboundFailure {
+                peer,
+                connection_id,
+                error,
+                ..
+            } => self.on_unanswered(&peer, connection_id, &error),
             request_response::Event::ResponseSent { .. } => {}
         }
+    }
+
+    /// What a member said instead of a call.
+    pub(super) fn blame_fault(&mut self, peer: &PeerId, over: ConnectionId, fault: &Fault) {
+        if *fault != Fault::Stalled || self.was_there(peer, over) {
+            self.blame(peer, &fault.to_string());
+        }
+    }
+
+    /// An answer did not get through to a member.
+    pub(super) fn on_unanswered(
+        &mut self,
+        peer: &PeerId,
+        over: ConnectionId,
+        error: &request_response::InboundFailure,
+    ) {
+        tracing::debug!(%peer, %error, "a call was not answered");
+        let not_read = matches!(error, request_response::InboundFailure::Io(error)
+            if error.get_ref().is_some_and(|inner| inner.is::<NotRead>()));
+        if not_read && self.was_there(peer, over) {
+            self.blame(peer, "asked, and did not read the answer");
+        }
+    }
+
+    /// While a call over this connection stood still, the other side answered pings: the line is not to blame.
+    fn was_there(&mut self, peer: &PeerId, over: ConnectionId) -> bool {
+        let connection = self.peers.connection_mut(peer, over);
+        connection.is_some_and(|connection| connection.answered.elapsed() < STALLED)
     }
 
     pub(super) fn on_response(
@@ -122,97 +156,6 @@ impl Task {
         }
         if self.peers.is_announced(peer) {
             self.start_calls(peer);
-        }
-    }
-
-    pub(super) fn on_join_event(
-        &mut self,
-        event: request_response::Event<wire::JoinRequest, wire::JoinAnswer>,
-    ) {
-        match event {
-            request_response::Event::Message {
-                peer,
-                connection_id,
-                message,
-            } => match message {
-                request_response::Message::Request {
-                    request, channel, ..
-                } => self.on_join_request(&peer, connection_id, request, channel),
-                request_response::Message::Response {
-                    request_id,
-                    response,
-                } => {
-                    if self.joins.get(&peer) == Some(&request_id) {
-                        self.on_join_answer(&peer, Ok(response));
-                    }
-                }
-            },
-            request_response::Event::OutboundFailure {
-                peer,
-                request_id,
-                error,
-                ..
-            } => {
-                if self.joins.get(&peer) == Some(&request_id) {
-                    self.on_join_answer(&peer, Err(join_error(&error)));
-                }
-            }
-            request_response::Event::InboundFailure { peer, error, .. } => {
-                tracing::debug!(%peer, %error, "a request to join was not answered");
-            }
-            request_response::Event::ResponseSent {
-                peer,
-                connection_id,
-                ..
-            } => {
-                if let Some(connection) = self.peers.connection_mut(&peer, connection_id) {
-                    connection.used = Instant::now();
-                }
-            }
-        }
-    }
-
-    /// Dropping the channel ends the call without an answer.
-    pub(super) fn on_join_request(
-        &mut self,
-        peer: &PeerId,
-        id: ConnectionId,
-        request: wire::JoinRequest,
-        channel: request_response::ResponseChannel<wire::JoinAnswer>,
-    ) {
-        let gate = self.gate();
-        // A node that was admitted moments ago may come again for its answer.
-        let heard = gate.join_open() || gate.is_member(peer);
-        let Some(connection) = self.peers.connection_mut(peer, id).filter(|_| heard) else {
-            return;
-        };
-        connection.used = Instant::now();
-        connection.asked_to_join = true;
-        let address = connection.address.to_string();
-        if let Some(from) = peer_key(peer) {
-            self.emit(NetEvent::JoinRequest {
-                from,
-                address,
-                token: JoinToken(channel),
-                request,
-            });
-        }
-    }
-
-    pub(super) fn on_join_answer(
-        &mut self,
-        peer: &PeerId,
-        result: Result<wire::JoinAnswer, String>,
-    ) {
-        self.joins.remove(peer);
-        self.gate().stop_joining(peer);
-        for id in self.peers.ids(peer) {
-            if let Some(connection) = self.peers.connection_mut(peer, id) {
-                connection.used = Instant::now();
-            }
-        }
-        if let Some(peer) = peer_key(peer) {
-            self.emit(NetEvent::JoinAnswer { peer, result });
         }
     }
 }

@@ -62,6 +62,7 @@ impl Task {
                 address,
                 answer,
             } => self.on_probe(peer, &address, answer),
+            NetCommand::LookAgain { peer, addresses } => self.on_look_again(peer, &addresses),
             NetCommand::Shutdown(_) => unreachable!("the loop takes it"),
         }
     }
@@ -69,8 +70,15 @@ impl Task {
     pub(super) fn on_set_gate(&mut self, gate: &Gate) {
         let members: HashSet<PeerId> = gate.members.iter().map(peer_id_of).collect();
         self.gate().set(members, gate.join_open);
-        let (now, open) = (Instant::now(), gate.join_open);
+        self.close_misfits();
+        self.look_at_doors(Instant::now());
+    }
+
+    /// Closes connections that no longer fit the gate.
+    pub(super) fn close_misfits(&mut self) {
+        let now = Instant::now();
         let gate = &self.swarm.behaviour().members;
+        let open = gate.lets_strangers_in();
         let mut misfits = Vec::new();
         for (peer, id, connection) in self.peers.iter_mut() {
             let reason = match (connection.place, gate.is_member(&peer)) {
@@ -159,47 +167,6 @@ impl Task {
         }
     }
 
-    pub(super) fn on_join(
-        &mut self,
-        key: PeerKey,
-        addresses: &[String],
-        request: wire::JoinRequest,
-    ) {
-        let peer = peer_id_of(&key);
-        let asking = self.joins.contains_key(&peer)
-            || self
-                .dials
-                .get(&peer)
-                .is_some_and(|dial| dial.join.is_some());
-        if asking {
-            let reason = "the last request to this node is still under way; wait for its answer";
-            return self.emit(NetEvent::JoinAnswer {
-                peer: key,
-                result: Err(reason.to_owned()),
-            });
-        }
-        self.gate().start_joining(peer);
-        if self.peers.is_reachable(&peer) {
-            return self.send_join(peer, request);
-        }
-        if let Some(dial) = self.dials.get_mut(&peer) {
-            dial.join = Some(request);
-            return;
-        }
-        match self.dial(peer, addresses) {
-            Ok(dial) => {
-                let join = Some(request);
-                self.dials.insert(peer, Dial { join, ..dial });
-            }
-            Err(reason) => self.on_join_answer(&peer, Err(reason)),
-        }
-    }
-
-    pub(super) fn send_join(&mut self, peer: PeerId, request: wire::JoinRequest) {
-        let id = self.swarm.behaviour_mut().join.send_request(&peer, request);
-        self.joins.insert(peer, id);
-    }
-
     /// Dials the direct addresses at once; those through relays soon after, or at once if there are no others.
     pub(super) fn dial(&mut self, peer: PeerId, addresses: &[String]) -> Result<Dial, String> {
         let mut parsed: Vec<Multiaddr> = Vec::with_capacity(addresses.len());
@@ -237,10 +204,13 @@ impl Task {
         addresses: Vec<Multiaddr>,
     ) -> Result<ConnectionId, String> {
         let tcp = |address: &Multiaddr| address.iter().any(|part| matches!(part, Protocol::Tcp(_)));
-        let reuse = !addresses.iter().any(tcp);
+        let neighbours = self.swarm.behaviour().neighbours.is_enabled();
+        let reuse = !neighbours && !addresses.iter().any(tcp);
         let options = DialOpts::peer_id(peer)
             .condition(PeerCondition::Always)
-            .addresses(addresses);
+            .addresses(addresses)
+            // Those that the local network tells.
+            .extend_addresses_through_behaviour();
         let options = if reuse {
             options.build()
         } else {
@@ -316,7 +286,7 @@ impl Task {
 
     pub(super) fn start_calls(&mut self, peer: &PeerId) {
         while let Some((id, request)) = self.calls.next(peer) {
-            let call = self.members().sync.send_request(peer, request);
+            let call = self.members().sync.send_request(peer, Ok(request));
             self.calls.started(peer, call, id);
         }
     }

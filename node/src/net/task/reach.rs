@@ -1,5 +1,7 @@
 //! Own addresses, verdicts on them, relays: what `reach` decides is done here.
 
+use std::collections::HashMap;
+
 use libp2p::{
     Multiaddr, PeerId, autonat, identify, mdns,
     multiaddr::Protocol,
@@ -24,6 +26,14 @@ use fmesh_proto::id::PeerKey;
 pub(super) struct Probe {
     pub(super) since: Instant,
     pub(super) answer: oneshot::Sender<Probed>,
+}
+
+/// A look from outside at our own addresses.
+pub(super) struct Look {
+    /// The connection that was opened for it.
+    id: ConnectionId,
+    /// Set when the connection stands.
+    until: Option<Instant>,
 }
 
 impl Task {
@@ -81,6 +91,66 @@ impl Task {
         }
     }
 
+    /// Opens a connection for a look at our own addresses from outside.
+    pub(super) fn on_look_again(&mut self, key: PeerKey, addresses: &[String]) {
+        let peer = peer_id_of(&key);
+        if self.look.is_some() || !self.gate().is_member(&peer) {
+            return;
+        }
+        let direct: Vec<Multiaddr> = addresses
+            .iter()
+            .filter_map(|text| text.parse().ok())
+            .filter(|address| !is_relayed(address))
+            .collect();
+        if direct.is_empty() {
+            return;
+        }
+        let options = DialOpts::peer_id(peer)
+            .condition(PeerCondition::Always)
+            .addresses(direct)
+            .allocate_new_port()
+            .build();
+        let id = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => self.look = Some(Look { id, until: None }),
+            Err(error) => tracing::debug!(%peer, %error, "no look from there"),
+        }
+    }
+
+    /// The look begins if its connection stands now: when that is to be closed.
+    pub(super) fn begin_look(&mut self, id: ConnectionId) -> Option<Instant> {
+        let look = self.look.as_mut().filter(|look| look.id == id)?;
+        let until = Instant::now() + settings::LOOK_TIME;
+        look.until = Some(until);
+        let known = self.reaching.judged();
+        self.members().probe.renew(&known);
+        self.gate().forget_candidates();
+        self.reaching.begin_look();
+        // Closed after the verdicts were counted.
+        Some(until + settings::LOOK_TIME / 4)
+    }
+
+    /// Its connection did not come about: nothing is learnt. `true` if it was that one.
+    pub(super) fn look_failed(&mut self, id: ConnectionId) -> bool {
+        self.look.take_if(|look| look.id == id).is_some()
+    }
+
+    /// Counts what a look that is over has missed.
+    pub(super) fn end_look(&mut self, now: Instant) {
+        let over = |look: &mut Look| look.until.is_some_and(|until| until <= now);
+        if self.look.take_if(over).is_none() {
+            return;
+        }
+        let (changed, lost) = self.reaching.end_look();
+        for address in lost {
+            tracing::info!(%address, "members do not reach this node there any more");
+            self.swarm.remove_external_address(&address);
+        }
+        if changed {
+            self.on_reach_changed();
+        }
+    }
+
     /// The connection of a dial back has done its work.
     pub(super) fn on_dialled_back(&mut self, event: &autonat::v2::server::Event) {
         let ids = self.peers.ids(&event.client);
@@ -133,6 +203,7 @@ impl Task {
         let mdns::Event::Discovered(found) = event else {
             return;
         };
+        let mut members: HashMap<PeerId, Vec<Multiaddr>> = HashMap::new();
         for (peer, mut address) in found.into_iter().take(settings::NEIGHBOURS_MAX) {
             if !self.gate().is_member(&peer) || self.peers.is_announced(&peer) {
                 continue;
@@ -140,9 +211,29 @@ impl Task {
             if let Some(Protocol::P2p(_)) = address.iter().last() {
                 address.pop();
             }
-            if let Some(peer) = peer_key(&peer) {
-                self.on_dial(peer, &[address.to_string()]);
+            members.entry(peer).or_default().push(address);
+        }
+        for (peer, addresses) in members {
+            self.dial_neighbour(peer, addresses);
+        }
+    }
+
+    /// A dial that is under way may be one to addresses that lead nowhere any more: this one runs beside it.
+    fn dial_neighbour(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let Some(key) = peer_key(&peer) else {
+            return;
+        };
+        if !self.dials.contains_key(&peer) {
+            let texts: Vec<String> = addresses.iter().map(Multiaddr::to_string).collect();
+            return self.on_dial(key, &texts);
+        }
+        match self.dial_addresses(peer, addresses) {
+            Ok(id) => {
+                if let Some(dial) = self.dials.get_mut(&peer) {
+                    dial.ids.push(id);
+                }
             }
+            Err(error) => tracing::debug!(%peer, %error, "cannot dial a neighbour"),
         }
     }
 
@@ -176,6 +267,10 @@ impl Task {
 
     /// Asks for a place at a relay, if one is needed.
     pub(super) fn look_for_relay(&mut self, now: Instant) {
+        for id in self.reaching.places_to_leave(now) {
+            // Its end is told by an event.
+            self.swarm.remove_listener(id);
+        }
         while let Some(relay) = self.reaching.relay_to_ask(now) {
             let Some((address, outbound)) = self.peers.direct(&relay) else {
                 self.reaching.refused(relay, now);

@@ -58,7 +58,9 @@ async fn a_stranger_reaches_neither_sync_nor_gossip_while_an_invite_is_open() {
         while !(gossip_refused && sync_refused) {
             match raw.select_next_some().await {
                 SwarmEvent::ConnectionEstablished { peer_id, .. } => {
-                    raw.behaviour_mut().sync.send_request(&peer_id, heads(32));
+                    raw.behaviour_mut()
+                        .sync
+                        .send_request(&peer_id, Ok(heads(32)));
                 }
                 SwarmEvent::Behaviour(MembersEvent::Sync(
                     request_response::Event::OutboundFailure { error, .. },

@@ -85,7 +85,7 @@ async fn two_hidden_members_meet_through_a_third_and_talk() {
     // The gate holds on a circuit: whoever is no member any more is cut off, and does not come back.
     b.send(NetCommand::SetGate(gate(&[1], false))).await;
     c.disconnected(&b.key).await;
-    let place = b.addresses_through(&r);
+    let place = r.way_to(&b.key);
     c.dial_at(b.key, vec![place]).await;
     c.not_reached(&b.key).await;
 }
@@ -98,17 +98,6 @@ impl Net {
             _ => None,
         })
         .await;
-    }
-
-    /// The way to this node through a relay.
-    fn addresses_through(&self, relay: &Self) -> String {
-        let tcp = relay
-            .addresses
-            .iter()
-            .find(|a| a.contains("/tcp/"))
-            .expect("TCP");
-        let [relay, own] = [&relay.key, &self.key].map(peer_id);
-        format!("{tcp}/p2p/{relay}/p2p-circuit/p2p/{own}")
     }
 }
 
@@ -224,4 +213,116 @@ fn raw_relay(seed: u8) -> Swarm<Members> {
     let on = libp2p::relay::Status::Enable;
     swarm.behaviour_mut().relay.set_status(Some(on));
     swarm
+}
+
+#[tokio::test]
+async fn a_relay_passes_requests_to_join_on_while_the_door_is_open_and_nothing_else() {
+    let mut r = relay(1, gate(&[2, 4], false)).await;
+    let mut b = hidden(2, gate(&[1, 4], false)).await;
+    b.dial(&r).await;
+    b.subscribed(&r.key).await;
+    b.reach("a place at the relay", |reach| !reach.relayed.is_empty())
+        .await;
+    let mut stranger = hidden(3, gate(&[], false)).await;
+    let addresses = vec!["/ip4/127.0.0.1/tcp/1".to_owned(), r.way_to(&key(2))];
+    let knock = async |stranger: &Net| {
+        let addresses = addresses.clone();
+        stranger
+            .send(NetCommand::Join {
+                peer: key(2),
+                addresses,
+                request: join_request(),
+            })
+            .await;
+    };
+
+    // No invite is open anywhere: it does not get in at the relay.
+    knock(&stranger).await;
+    let error = stranger.join_answer().await.expect_err("no invite is open");
+    assert!(error.contains("no invite is open"), "{error}");
+
+    b.send(NetCommand::SetGate(gate(&[1, 4], true))).await;
+    let answer = loop {
+        // The relay hears of the door a moment later.
+        knock(&stranger).await;
+        let asked = async {
+            let (from, address) = b.serve_join(None).await;
+            assert_eq!(from, key(3), "whoever the relay's connection proved");
+            assert!(address.ends_with("/p2p-circuit"), "{address}");
+        };
+        tokio::select! {
+            () = asked => break stranger.join_answer().await,
+            answer = stranger.join_answer() => assert!(answer.is_err(), "{answer:?}"),
+        }
+    };
+    assert_eq!(answer, Ok(join_answer()));
+
+    // While it is open: not to another member, and no circuit to anybody.
+    let mut raw = raw_relay(5);
+    for dst in [key(2), key(4)] {
+        let way: Multiaddr = r.way_to(&dst).parse().expect("an address");
+        raw.dial(way).expect("dials");
+        let failed = async {
+            loop {
+                match raw.select_next_some().await {
+                    SwarmEvent::OutgoingConnectionError { peer_id, .. }
+                        if peer_id == Some(peer_id_of(&dst)) =>
+                    {
+                        return;
+                    }
+                    SwarmEvent::ConnectionEstablished { peer_id, .. } => {
+                        assert_eq!(peer_id, peer_id_of(&r.key), "a circuit");
+                    }
+                    _ => {}
+                }
+            }
+        };
+        timeout(PATIENCE, failed).await.expect("no circuit");
+    }
+    // (Another one: of each stranger one refusal is told in ten seconds.)
+    let mut other = hidden(6, gate(&[], false)).await;
+    other
+        .send(NetCommand::Join {
+            peer: key(4),
+            addresses: vec![r.way_to(&key(4))],
+            request: join_request(),
+        })
+        .await;
+    match other.join_answer().await.expect("an answer").what {
+        Some(wire::join_answer::What::Refused(refusal)) => assert_eq!(refusal.code, "busy"),
+        other => panic!("{other:?}"),
+    }
+    let (peer, reason) = r
+        .until("the refusal", |event| match event {
+            NetEvent::Refused { peer, reason, .. } if reason.contains("through") => {
+                Some((peer, reason))
+            }
+            _ => None,
+        })
+        .await;
+    assert_eq!(peer, Some(key(6)));
+    assert!(reason.contains("no open invite"), "{reason}");
+
+    // Closed: the relay is told, and lets nobody in.
+    b.send(NetCommand::SetGate(gate(&[1, 4], false))).await;
+    loop {
+        knock(&stranger).await;
+        if let Err(error) = stranger.join_answer().await {
+            assert!(error.contains("no invite is open"), "{error}");
+            break;
+        }
+    }
+}
+
+impl Net {
+    fn tcp(&self) -> &str {
+        let tcp = self.addresses.iter().find(|a| a.contains("/tcp/"));
+        tcp.expect("TCP")
+    }
+
+    /// The way to somebody through this relay.
+    fn way_to(&self, other: &PeerKey) -> String {
+        let [own, other] = [&self.key, other].map(peer_id);
+        format!("{}/p2p/{own}/p2p-circuit/p2p/{other}", self.tcp())
+    }
 }
