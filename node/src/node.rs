@@ -217,7 +217,8 @@ impl Node {
             manifest: keystore.manifest().clone(),
             index: Arc::clone(&index),
         };
-        let (writer, written, membership, thread) = Writer::start(setup)?;
+        let (writer, written, membership, thread) =
+            Writer::start_guarded(setup, config.data_dir.clone())?;
         let net_config = NetConfig {
             transport_secret: zeroize::Zeroizing::new(*keys.transport_secret()),
             listen: config.listen.clone(),

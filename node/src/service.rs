@@ -22,6 +22,7 @@ mod records;
 mod refs;
 mod sharing;
 mod standing;
+mod witness;
 
 use std::sync::Arc;
 

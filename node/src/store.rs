@@ -43,6 +43,9 @@
 //! | 21 | issuer 32, circle 16 | JSON [`Ending`] | private | what a grant's end asks for is not done, or not confirmed |
 //! | 22 | issuer 32, circle 16, feed seq 8 | seq 8 | private | a second record for the same place is not noticed |
 //! | 23 | issuer 32, circle 16, feed seq 8 | JSON [`TwoFaced`] | signed | evidence is lost; forged: its signatures fail |
+//! | 24 | site 32 | JSON `Pledge` | private | **this site may cosign what contradicts what it cosigned before** |
+//! | 25 | site 32, size 8 | at 8, by 4, note | signed | "seen no later than" is later than it could be; forged: its signatures fail |
+//! | 26 | site 32, digest of text 16 | at 8, text | signed | the proof is lost, unless partners hold it; forged: it proves nothing |
 //!
 //! Beside sled's files lies `acknowledged`, the count of commits that were answered. sled drops what it
 //! cannot read from the end of its file without a word; a count in the tree below the one beside it tells.
@@ -74,6 +77,7 @@ pub mod model;
 mod publications;
 mod read;
 mod tiles;
+mod witness;
 
 #[cfg(test)]
 mod tests;
@@ -82,9 +86,10 @@ pub use changes::Changes;
 pub use check::Finding;
 pub use model::{
     CircleSecret, Ending, Entry, FeedEntry, Head, Invite, Issue, JoinPhase, Joining, LocalObject,
-    Meta, PendingJoin, REFUSALS_MAX, Refusal, TWO_FACED_MAX, Through, TwoFaced,
+    Meta, PendingJoin, REFUSALS_MAX, Refusal, Restored, TWO_FACED_MAX, Through, TwoFaced,
 };
 pub use tiles::StoredNodes;
+pub use witness::{KeptCheckpoint, KeptFork};
 
 /// Version of the layout above.
 pub const SCHEMA: u32 = 2;

@@ -7,30 +7,33 @@
 //!
 //! - `desk`: what the operator owns (objects, circles, invites), the edits of it, and what must be signed because of them.
 //! - `circles`: how circles change. - `grants`: the keys of groups, given and ended. - `endings`: grants to us that end. - `members`: who is put out, and what follows.
-//! - `intake`: what others sent, verified by `crew`. - `door`: who knocks, and our own way in.
+//! - `own`: whether anything may be signed, after a start or a restored backup. - `witness`: what is cosigned, and what convicts. - `intake`: what others sent, verified by `crew`. - `door`: who knocks, and our own way in.
 //!
 //! A storage error ends the thread: what is on disk is then unknown, and only opening it again tells. Every later call gets
 //! [`WriteError::Stopped`].
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
     thread,
 };
 
 use fmesh_proto::{
     circle::{Audience, History, Rule},
-    id::{CircleId, Digest, InviteId, MeshId, ObjectId, PeerKey, SiteId},
+    id::{CircleId, InviteId, MeshId, ObjectId, PeerKey, SiteId},
     keys::OperatingKeys,
     kinds::{Kind, OnEnd},
     membership::{Membership, Role},
-    mesh::{Progress, follow::Incoming},
+    mesh::{AskOwn, OwnLog, Progress, follow::Incoming},
+    note::Checkpoint,
     record::{Fields, Verified, View},
     wire,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use self::{crew::Crew, desk::Desk, intake::Ahead};
+pub use self::own::Clearance;
+use self::{crew::Crew, desk::Desk, intake::Ahead, own::Guard};
 use crate::{
     search::Index,
     store::{Changes, Store, StoreError},
@@ -45,8 +48,10 @@ mod grants;
 mod intake;
 mod ledger;
 mod members;
+pub(crate) mod own;
 #[cfg(test)]
 pub(crate) mod plant;
+mod witness;
 
 /// One change that the operator asks for. A list of them is applied wholly or not at all.
 #[derive(Debug, Clone)]
@@ -212,6 +217,11 @@ pub enum WriteError {
     /// Not allowed (only admins admit).
     #[error("{0}")]
     Refused(String),
+    /// It is not clear yet whether signing would contradict what was signed before; that is asked. [`Writer::apply`] waits.
+    #[error(
+        "partners are being asked how much of this site's log they hold; try again in some seconds"
+    )]
+    Unsure,
     /// The disk. The writer stops; the node must be restarted after a check.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -230,7 +240,7 @@ pub enum Written {
         /// Encoded publications, in order.
         publications: Vec<Vec<u8>>,
         /// Own log after them.
-        head: (u64, Digest),
+        head: Box<Checkpoint>,
     },
     /// Members changed.
     Membership(Arc<Membership>),
@@ -294,6 +304,12 @@ enum Job {
     JoinAnswered {
         result: Result<wire::JoinAnswer, String>,
     },
+    Cosign {
+        of: SiteId,
+        checkpoint: Box<Checkpoint>,
+        reply: oneshot::Sender<wire::Response>,
+    },
+    OwnLog(OwnLog),
     Replan,
 }
 
@@ -301,27 +317,32 @@ enum Job {
 #[derive(Debug, Clone)]
 pub struct Writer {
     jobs: mpsc::Sender<Job>,
+    clearance: watch::Receiver<Clearance>,
 }
 
 impl Writer {
+    /// As [`Self::start`], for a node that can ask its partners: what was signed last is kept in `data_dir`, and after a start nothing
+    /// is signed before [`Self::own_log`] says how it stands.
+    pub fn start_guarded(setup: Setup, data_dir: PathBuf) -> Result<Started, WriteError> {
+        Self::begin(setup, Some(Guard::new(data_dir)))
+    }
+
     /// Starts the thread; gives the handle, what will be written, the members as they are, and the thread. It ends when the last handle is gone, or at a storage error.
-    #[expect(clippy::type_complexity, reason = "four things that part ways at once")]
-    pub fn start(
-        setup: Setup,
-    ) -> Result<
-        (
-            Self,
-            mpsc::Receiver<Written>,
-            Arc<Membership>,
-            thread::JoinHandle<()>,
-        ),
-        WriteError,
-    > {
+    pub fn start(setup: Setup) -> Result<Started, WriteError> {
+        Self::begin(setup, None)
+    }
+
+    fn begin(setup: Setup, guard: Option<Guard>) -> Result<Started, WriteError> {
         let (jobs, rx) = mpsc::channel(QUEUE);
         let (tx, written) = mpsc::channel(QUEUE);
         let desk = Desk::load(&setup.store, &setup.site)?;
         let no_thread = |e: std::io::Error| WriteError::Store(StoreError::Io(e.to_string()));
         let crew = Crew::start().map_err(no_thread)?;
+        let begin = match &guard {
+            Some(guard) => guard.begin(desk.head.as_ref(), &setup.store)?,
+            None => Clearance::Clear,
+        };
+        let (clearance_tx, clearance) = watch::channel(begin);
         let membership = desk.membership.clone();
         leave_out_strangers(&setup, &membership);
         let thread = thread::Builder::new()
@@ -330,6 +351,8 @@ impl Writer {
                 Work {
                     setup,
                     desk,
+                    guard,
+                    clearance: clearance_tx,
                     written: tx,
                     untold: Vec::new(),
                     crew,
@@ -338,14 +361,44 @@ impl Writer {
                 .run(rx)
             })
             .map_err(no_thread)?;
-        Ok((Self { jobs }, written, membership, thread))
+        Ok((Self { jobs, clearance }, written, membership, thread))
     }
 
     /// Applies edits wholly or not at all; answers when they are on disk.
     pub async fn apply(&self, edits: Vec<Edit>) -> Result<Applied, WriteError> {
+        let mut clearance = self.clearance.clone();
+        let asking = |clearance: &Clearance| *clearance == Clearance::Asking;
+        // Kept to be tried again, if it comes to signing before that is clear.
+        let again = asking(&clearance.borrow()).then(|| edits.clone());
+        let result = self.try_apply(edits).await;
+        let (Err(WriteError::Unsure), Some(again)) = (&result, again) else {
+            return result;
+        };
+        let clear = clearance.wait_for(|clearance| !asking(clearance)).await;
+        drop(clear.map_err(|_| WriteError::Stopped)?);
+        self.try_apply(again).await
+    }
+
+    async fn try_apply(&self, edits: Vec<Edit>) -> Result<Applied, WriteError> {
         let (tx, rx) = oneshot::channel();
         self.send(Job::Edits(edits, tx)).await?;
         rx.await.map_err(|_| WriteError::Stopped)?
+    }
+
+    /// Whether anything may be signed.
+    #[must_use]
+    pub fn clearance(&self) -> Clearance {
+        self.clearance.borrow().clone()
+    }
+
+    /// How the machine is to begin with our own log, as the store says.
+    pub(crate) fn ask_own(&self, restoring: Option<u64>) -> AskOwn {
+        Work::ask_own(&self.clearance.borrow(), restoring)
+    }
+
+    /// What members hold of our log.
+    pub async fn own_log(&self, told: OwnLog) -> Result<(), WriteError> {
+        self.send(Job::OwnLog(told)).await
     }
 
     /// Runs every check of [`Self::apply`] and says what it would do; changes nothing.
@@ -396,6 +449,22 @@ impl Writer {
         rx.await.map_err(|_| WriteError::Stopped)
     }
 
+    /// Answers a member that wants a checkpoint of its log cosigned; what it is given binds us from then on, and is on disk.
+    pub async fn cosign(
+        &self,
+        of: SiteId,
+        checkpoint: Box<Checkpoint>,
+    ) -> Result<wire::Response, WriteError> {
+        let (reply, rx) = oneshot::channel();
+        self.send(Job::Cosign {
+            of,
+            checkpoint,
+            reply,
+        })
+        .await?;
+        rx.await.map_err(|_| WriteError::Stopped)
+    }
+
     /// The answer to our own request to join.
     pub async fn join_answered(
         &self,
@@ -414,10 +483,20 @@ impl Writer {
     }
 }
 
+/// A started writer: its handle, what will be written, the members as they are, and the thread.
+pub type Started = (
+    Writer,
+    mpsc::Receiver<Written>,
+    Arc<Membership>,
+    thread::JoinHandle<()>,
+);
+
 /// The thread's state.
 struct Work {
     setup: Setup,
     desk: Desk,
+    guard: Option<Guard>,
+    clearance: watch::Sender<Clearance>,
     written: mpsc::Sender<Written>,
     /// Of others, written and not flushed: nobody knows of it yet. With the time of arrival.
     untold: Vec<(Told, u64)>,
@@ -519,7 +598,20 @@ impl Work {
                 let _ = reply.send(answer);
                 Ok(())
             }
+            Job::Cosign {
+                of,
+                checkpoint,
+                reply,
+            } => {
+                let answer = self.cosign(&of, &checkpoint)?;
+                // The asker may have gone meanwhile.
+                let _ = reply.send(answer);
+                Ok(())
+            }
             Job::JoinAnswered { result } => self.join_answered(result),
+            Job::OwnLog(told) => self.own_log(told),
+            // It is done when it is clear that it may be signed.
+            Job::Replan if !self.is_clear() => Ok(()),
             Job::Replan => match self.edits(Vec::new(), false) {
                 Err(WriteError::Store(error)) => Err(error),
                 Err(error) => {

@@ -15,9 +15,15 @@ mod anchors;
 mod author;
 pub mod bundle;
 pub mod fork;
-mod place;
+pub(crate) mod place;
 mod record;
 mod report;
+
+/// The site whose log a checkpoint's origin names.
+#[must_use]
+pub fn site_of_origin(origin: &str) -> Option<crate::id::SiteId> {
+    place::parts(origin).map(|(_, site)| site)
+}
 
 pub use anchors::{AnchorError, TrustAnchors};
 pub use record::verify_record;

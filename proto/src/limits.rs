@@ -55,6 +55,12 @@ pub const CHECKPOINT_BYTES_MAX: usize = 8 * 1024;
 pub const NOTE_SIGNATURES_MAX: usize = 16;
 /// Hashes in one proof (C2SP: 63).
 pub const PROOF_HASHES_MAX: usize = 63;
+/// Cosignatures that an issuer collects for one checkpoint: the note's lines without the log's own. It stops asking at this.
+pub const COSIGNATURES_MAX: usize = NOTE_SIGNATURES_MAX - 1;
+/// Fork proofs against one site that are kept, for ever: the first ones. One is enough to show it; more are ignored.
+pub const FORKS_PER_SITE_MAX: usize = 8;
+/// Longest fork proof that nodes keep and pass on: two cores, their positions, a manifest with rotations. Longer ones are refused.
+pub const FORK_PROOF_BYTES_MAX: usize = 128 * 1024;
 /// Largest tree size that is parsed: 2^63 - 1.
 pub const TREE_SIZE_MAX: u64 = i64::MAX as u64;
 /// Addresses in a ticket or for a member.

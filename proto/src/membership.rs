@@ -100,16 +100,26 @@ impl Membership {
     /// returned with the reason, and never change anything.
     #[must_use]
     pub fn compute(mesh: &MeshId, records: &[View]) -> (Self, Vec<(usize, RecordError)>) {
-        let (verified, errors) = verify::verify(mesh, records);
-        (Self::from_verified(mesh, &verified), errors)
+        Self::default().next(mesh, records)
+    }
+
+    /// As [`Self::compute`], after this state: manifests that it knows are not checked again. The result is the same.
+    #[must_use]
+    pub fn next(&self, mesh: &MeshId, records: &[View]) -> (Self, Vec<(usize, RecordError)>) {
+        let (verified, errors) = verify::verify(mesh, records, &self.known);
+        (Self::settled(mesh, &verified, &self.known), errors)
     }
 
     /// As [`Self::compute`], from records that were verified before (their store says so).
     #[must_use]
     pub fn from_verified<R: Borrow<Verified>>(mesh: &MeshId, records: &[R]) -> Self {
+        Self::settled(mesh, records, &verify::Known::new())
+    }
+
+    fn settled<R: Borrow<Verified>>(mesh: &MeshId, records: &[R], before: &verify::Known) -> Self {
         let records: Vec<&Verified> = records.iter().map(Borrow::borrow).collect();
-        let set = Set::gather(mesh, &records);
-        let Some((founder, name, founded, keys)) = set.founder(mesh) else {
+        let set = Set::gather(mesh, &records, before);
+        let Some((founder, name, founded, keys)) = set.founder(mesh, before) else {
             return Self::default();
         };
         let steps: Vec<Step> = set.acts.iter().map(|(step, _)| *step).collect();
@@ -258,7 +268,7 @@ enum Brings {
 }
 
 impl<'a> Set<'a> {
-    fn gather(mesh: &MeshId, records: &[&'a Verified]) -> Self {
+    fn gather(mesh: &MeshId, records: &[&'a Verified], before: &verify::Known) -> Self {
         let mut set = Self {
             found: Vec::new(),
             manifests: BTreeMap::new(),
@@ -278,7 +288,9 @@ impl<'a> Set<'a> {
                         .or_default()
                         .insert((seq, digest), record);
                 }
-                (Kind::Membership, _) if record.claims().mesh == Some(*mesh) => set.add(record),
+                (Kind::Membership, _) if record.claims().mesh == Some(*mesh) => {
+                    set.add(record, before);
+                }
                 _ => {}
             }
         }
@@ -286,7 +298,7 @@ impl<'a> Set<'a> {
     }
 
     /// Adds an act. One that cannot be read, or whose manifest does not hold, has no effect.
-    fn add(&mut self, record: &Verified) {
+    fn add(&mut self, record: &Verified, before: &verify::Known) {
         let claims = record.claims();
         let Ok(act) = Act::of(record) else {
             return;
@@ -302,7 +314,7 @@ impl<'a> Set<'a> {
                 name,
                 role,
                 manifest,
-            } => match KeyHistory::from_manifest(&manifest) {
+            } => match verify::read_manifest(&manifest, before) {
                 Ok((keys, _)) if keys.site() == site => {
                     (site, What::Admit(role), Brings::Keys(name, Box::new(keys)))
                 }
@@ -338,11 +350,15 @@ impl<'a> Set<'a> {
     }
 
     /// Who founded `mesh`, under which name, when, with which keys.
-    fn founder(&self, mesh: &MeshId) -> Option<(SiteId, &str, u64, KeyHistory)> {
+    fn founder(
+        &self,
+        mesh: &MeshId,
+        before: &verify::Known,
+    ) -> Option<(SiteId, &str, u64, KeyHistory)> {
         let (site, founded, name, _) = self.found.iter().find(|(.., of)| of == mesh)?;
         let own = self.manifests.get(site).into_iter().flatten();
         let (keys, _) = own
-            .filter_map(|m| KeyHistory::from_manifest(m.view()).ok())
+            .filter_map(|m| verify::read_manifest(m.view(), before).ok())
             .next()?;
         Some((*site, name, *founded, keys))
     }

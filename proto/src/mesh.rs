@@ -28,22 +28,35 @@ use std::{
 use crate::{
     id::{CircleId, Digest, MeshId, SiteId},
     membership::{Held, Membership},
-    mesh::{caution::Caution, follow::Incoming},
+    mesh::{
+        caution::Caution,
+        follow::Incoming,
+        witness::{Collecting, Cosigned},
+    },
+    note::Checkpoint,
     wire,
 };
 
 pub mod admission;
 mod caution;
+pub mod compare;
 pub mod follow;
 pub mod issue;
 mod members;
 pub mod neighbours;
+mod own;
 pub mod page;
 mod pull;
 mod serve;
 mod stale;
 #[cfg(test)]
 mod tests;
+pub mod witness;
+
+pub use self::{
+    own::{AskOwn, OwnLog},
+    serve::not_cosigned,
+};
 
 /// What happened.
 #[derive(Debug)]
@@ -102,7 +115,7 @@ pub enum Input {
         /// Encoded publications, in order.
         publications: Vec<Vec<u8>>,
         /// Own log after them.
-        head: (u64, Digest),
+        head: Box<Checkpoint>,
     },
     /// Members changed (own act, or somebody's record).
     Membership(Arc<Membership>),
@@ -189,6 +202,8 @@ pub enum Output {
         /// Signed and checked; also our own.
         record: wire::AddressRecord,
     },
+    /// How it stands with our own log: whether it may be signed.
+    OwnLog(OwnLog),
     /// Somebody misbehaved: counted and shown.
     Misbehaved {
         /// Who.
@@ -220,6 +235,10 @@ pub enum Ask {
         directory: Option<Digest>,
         /// Where the page begins.
         directory_after: Option<SiteId>,
+        /// The asker's digest of how far logs are cosigned.
+        witnessed: Option<Digest>,
+        /// The asker's digest of whom fork proofs are held against.
+        forked: Option<Digest>,
     },
     /// Publications of a log.
     Publications {
@@ -234,6 +253,26 @@ pub enum Ask {
         circle: CircleId,
         /// After which position.
         after: u64,
+    },
+    /// A cosignature of the asker's checkpoint, whose own signature was checked: [`witness::judge`] says whether.
+    Cosign {
+        /// The checkpoint.
+        checkpoint: Box<Checkpoint>,
+    },
+    /// Newest checkpoints of a log.
+    Checkpoints {
+        /// Whose log.
+        site: SiteId,
+    },
+    /// Records of the asker that we hold.
+    Returned {
+        /// From this leaf on.
+        from: u64,
+    },
+    /// Fork proofs.
+    Forks {
+        /// Against whom.
+        site: SiteId,
     },
     /// Membership records that somebody who holds this much lacks.
     Membership {
@@ -261,6 +300,10 @@ pub struct Progress {
     pub gaps: Vec<SiteId>,
     /// A log contradicts what we hold of it.
     pub contradiction: Option<SiteId>,
+    /// (site, leaves, cosignatures) of cosigned checkpoints that are newer than before.
+    pub cosigned: Vec<(SiteId, u64, u32)>,
+    /// Fork proofs that are held from now on, and against whom.
+    pub forks: Vec<(SiteId, Vec<u8>)>,
     /// Nothing was taken: there was no room for it.
     pub lost: bool,
 }
@@ -282,6 +325,14 @@ pub struct Setup {
     pub membership: Arc<Membership>,
     /// Durable heads, own included.
     pub heads: Vec<(SiteId, u64, Digest)>,
+    /// Whether members are asked for our own log before it is signed.
+    pub ask_own: AskOwn,
+    /// Our own newest checkpoint.
+    pub own_head: Option<Checkpoint>,
+    /// Newest cosigned checkpoint of each log, own included.
+    pub cosigned: Vec<Cosigned>,
+    /// Fork proofs that are held: against whom, and SHA-256 of the text.
+    pub forks: Vec<(SiteId, Digest)>,
     /// Durable feed positions.
     pub feeds: Vec<(SiteId, CircleId, u64)>,
     /// Known address records: signed ones, and what a ticket said (number 0).
@@ -309,6 +360,12 @@ pub struct Mesh {
     calls: BTreeMap<u64, (SiteId, Call)>,
     works: BTreeMap<u64, Work>,
     caution: Caution,
+    own: Collecting,
+    asking: own::Asking,
+    /// How often members claimed to hold more of our own log and did not show it.
+    idle_claims: BTreeMap<SiteId, u32>,
+    /// SHA-256 of the fork proofs that are held, by whom they are against.
+    forked: BTreeMap<SiteId, BTreeSet<Digest>>,
     next_id: u64,
     chance: Chance,
     now: u64,
@@ -330,6 +387,18 @@ struct Log {
     /// Publications of it accepted lately: a token bucket (tokens, at time).
     bucket: (u32, u64),
     age: stale::Age,
+    /// Calls of its site for cosignatures: another one.
+    cosigns: (u32, u64),
+    /// Version of its newest cosigned checkpoint on disk.
+    cosigned: (u64, u32),
+    /// A newer version, and who says that it has it.
+    cosigned_claim: Option<(SiteId, (u64, u32))>,
+    /// A cosigned checkpoint that we have not followed to.
+    ahead: Option<Box<Cosigned>>,
+    /// Who has another root for our size.
+    suspect: Option<SiteId>,
+    /// A call for its checkpoints is open.
+    comparing: bool,
     contradicted: bool,
 }
 
@@ -381,6 +450,8 @@ struct Peer {
     /// No heads are asked before, after a failure.
     quiet_until: u64,
     members: members::Exchange,
+    /// Sites against which it says that it holds fork proofs.
+    forks: BTreeSet<SiteId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -391,6 +462,11 @@ enum Call {
     /// After this position: the answer is numbered from there.
     Feed(SiteId, CircleId, u64),
     Membership,
+    /// Of our checkpoint of this size, after so many tries.
+    Cosign(u64, u32),
+    Checkpoints(SiteId),
+    Forks(SiteId),
+    Returned,
 }
 
 /// Something given to the writer.
@@ -401,6 +477,11 @@ enum Work {
     Log(SiteId, SiteId),
     /// A page that ends at this position.
     Feed(SiteId, CircleId, u64),
+    /// Of this log.
+    Checkpoint(SiteId),
+    Fork,
+    /// Own records from this peer, which has more from this leaf on.
+    Returned(SiteId, u64),
     /// From this peer, which has more after this act.
     Membership(SiteId, Option<(SiteId, u64)>),
 }
@@ -429,6 +510,9 @@ const HEADS_MS: u64 = 500;
 /// Publications of one site per second that are passed on, and the burst.
 const PUBLICATIONS_PER_SECOND: u32 = 50;
 const PUBLICATIONS_BURST: u32 = 500;
+/// Calls for cosignatures by one site per second that are answered, and the burst: an honest site asks once in a second or less often.
+const COSIGNS_PER_SECOND: u32 = 2;
+const COSIGNS_BURST: u32 = 20;
 /// Items given to the writer from gossip that may be unfinished; beyond it gossip is ignored and pulled later.
 const GOSSIP_WORK_MAX: usize = 256;
 
@@ -436,7 +520,13 @@ impl Mesh {
     /// A machine that starts where the store stands.
     #[must_use]
     pub fn new(setup: Setup, now: u64) -> Self {
+        let cosigned = setup.cosigned.iter().find(|known| known.site == setup.me);
+        let own = Collecting::new(setup.own_head, cosigned, &setup.mesh, &setup.membership);
         let mut mesh = Self {
+            own,
+            asking: own::Asking::Whole,
+            idle_claims: BTreeMap::new(),
+            forked: BTreeMap::new(),
             me: setup.me,
             mesh: setup.mesh,
             boot_id: setup.boot_id,
@@ -460,6 +550,13 @@ impl Mesh {
         };
         for (site, size, root) in setup.heads {
             mesh.grow(&site, size, root);
+        }
+        mesh.asking = own::Asking::new(setup.ask_own, now);
+        for known in setup.cosigned {
+            mesh.logs.entry(known.site).or_default().cosigned = known.version();
+        }
+        for (site, name) in setup.forks {
+            mesh.forked.entry(site).or_default().insert(name);
         }
         for (issuer, circle, position) in setup.feeds {
             mesh.feeds.entry((issuer, circle)).or_default().position = position;
@@ -494,7 +591,7 @@ impl Mesh {
             Input::Response { from, id, result } => self.on_response(from, id, result),
             Input::Served { to } => self.served(&to),
             Input::Taken(progress) => self.on_taken(progress),
-            Input::Issued { publications, head } => self.on_issued(publications, head),
+            Input::Issued { publications, head } => self.on_issued(publications, *head),
             Input::Membership(membership) => {
                 self.membership = membership;
                 self.note_members();
@@ -533,6 +630,8 @@ impl Mesh {
             .chain(members)
             .chain(pauses)
             .chain(self.caution.ends())
+            .chain(self.cosignatures_due())
+            .chain(self.asking.ends())
             .chain([self.next_round])
             .chain(self.next_dial())
             .min()
@@ -563,6 +662,9 @@ impl Mesh {
         self.ask_heads();
         self.pull_logs();
         self.pull_feeds();
+        self.pull_evidence();
+        self.look_after_own();
+        self.collect_cosignatures();
     }
 
     fn on_connected(&mut self, site: SiteId) {
@@ -582,7 +684,9 @@ impl Mesh {
         peer.heads_asked_at = None;
         peer.compared = None;
         peer.members = members::Exchange::default();
+        peer.forks.clear();
         self.say_hello(site);
+        self.ask_to_cosign(site);
     }
 
     fn on_disconnected(&mut self, site: &SiteId) {
@@ -606,6 +710,8 @@ impl Mesh {
         }
         for log in self.logs.values_mut() {
             log.claims.remove(site);
+            log.suspect = log.suspect.filter(|suspect| suspect != site);
+            log.cosigned_claim = log.cosigned_claim.filter(|(peer, _)| peer != site);
         }
         let lost: Vec<u64> = self
             .calls
@@ -614,7 +720,12 @@ impl Mesh {
             .map(|(id, _)| *id)
             .collect();
         for id in lost {
-            if let Some((_, call)) = self.calls.remove(&id) {
+            if let Some((to, call)) = self.calls.remove(&id) {
+                match call {
+                    Call::Cosign(size, tries) => self.cosign_failed(to, size, tries),
+                    Call::Returned => self.gave_back(&to),
+                    _ => {}
+                }
                 self.call_over(call);
             }
         }
@@ -634,9 +745,10 @@ impl Mesh {
     }
 
     /// Own records are durable: gossip them.
-    fn on_issued(&mut self, publications: Vec<Vec<u8>>, head: (u64, Digest)) {
+    fn on_issued(&mut self, publications: Vec<Vec<u8>>, head: Checkpoint) {
         let me = self.me;
-        self.grow(&me, head.0, head.1);
+        self.grow(&me, head.size(), head.root());
+        self.on_own_growth(head);
         for bytes in publications {
             self.say(wrap(bytes));
         }
@@ -648,6 +760,7 @@ impl Mesh {
             log.size = size;
             log.root = Some(root);
         }
+        self.reached(site);
     }
 
     fn connected(&self) -> impl Iterator<Item = SiteId> {

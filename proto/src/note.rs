@@ -116,6 +116,25 @@ impl Checkpoint {
         Self::parse(&note)
     }
 
+    /// The same checkpoint with the log's own signature alone, by a key that signed it: what cosignatures are added to.
+    pub fn bare(&self, log_key: &PublicKey) -> Result<Self, NoteError> {
+        let key = VerifierKey::new(&self.origin, SignatureType::Ed25519, *log_key)?;
+        let line = self.note.line_of(&key);
+        let line = line.ok_or_else(|| NoteError::Signature(self.origin.clone()))?;
+        let line = signature_line(&line.name, &line.key_id, &line.blob);
+        Self::parse(format!("{}\n{line}", self.body()).as_bytes())
+    }
+
+    /// The cosignatures on it, in order. Form only: what [`Self::cosignature_of`] gives is checked.
+    pub fn cosignatures(&self) -> impl Iterator<Item = Cosignature> {
+        self.note.lines().filter_map(Cosignature::of_line)
+    }
+
+    /// Names on its signature lines, in order; whose they are, [`Self::cosignature_of`] tells.
+    pub fn signers(&self) -> impl Iterator<Item = &str> {
+        self.note.signers()
+    }
+
     /// Origin line.
     #[must_use]
     pub fn origin(&self) -> &str {

@@ -41,6 +41,7 @@ mod story;
 #[cfg(test)]
 mod tests;
 mod truth;
+mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -50,6 +50,7 @@ impl From<WriteError> for Problem {
             WriteError::Refused(_) => {
                 Self::new(Code::Refused, what).hint("ask an admin of the mesh: fmesh partner list")
             }
+            WriteError::Unsure => Self::new(Code::TimedOut, what).hint("try again in some seconds"),
             WriteError::Store(_) | WriteError::Stopped => Self::new(Code::Unavailable, what)
                 .hint("restart the node; its log says why it stopped"),
         }
@@ -138,6 +139,7 @@ mod tests {
                 Exit::Refused,
             ),
             (WriteError::Stopped.into(), 503, Exit::NotReachable),
+            (WriteError::Unsure.into(), 504, Exit::TimedOut),
             (
                 crate::store::StoreError::Corrupt(String::new()).into(),
                 500,

@@ -16,6 +16,7 @@ mod object;
 mod problem;
 mod record;
 mod standing;
+mod witness;
 
 use fmesh_proto::{
     kinds::Slot,
@@ -37,7 +38,7 @@ pub use self::{
     mesh::{
         Counts, Invite, InviteCreated, InviteRequest, InviteState, InviteUse, JoinRequest,
         JoinState, JoinStep, MeshView, OwnCounts, Partner, PartnerState, Pending, Reachable,
-        RefusedConnection, SiteName, Status, Trouble,
+        RefusedConnection, RestoredView, SiteName, Status, Trouble,
     },
     object::{
         Capability, Capacity, CapacityFields, CapacityPut, CapacitySlots, Certificate, Change,
@@ -51,6 +52,7 @@ pub use self::{
         Confirmation, Contradiction, Deletion, Delivered, Delivery, EndedGrant, RecordDelivery,
         Standing,
     },
+    witness::{CosignedUs, Fork, Sighting, Witnessed},
 };
 
 /// A type that stands alone in an answer.

@@ -82,6 +82,11 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             .out
             .say("!  less free than you asked for in these weeks");
     }
+    if hits.iter().any(|hit| hit.forked) {
+        context
+            .out
+            .say("(forked)  this site signed two histories; the proof: fmesh partner show");
+    }
     for (i, hit) in hits
         .iter()
         .enumerate()
@@ -216,10 +221,10 @@ fn table(hits: &[Hit], now: Timestamp) -> Table {
             .collect();
         let dash = || "-".to_owned();
         table.row([
-            if hit.own {
-                format!("{} (ours)", hit.site.name)
-            } else {
-                hit.site.name.clone()
+            match (hit.own, hit.forked) {
+                (true, _) => format!("{} (ours)", hit.site.name),
+                (_, true) => format!("{} (forked)", hit.site.name),
+                _ => hit.site.name.clone(),
             },
             hit.resource_name
                 .clone()
@@ -317,6 +322,7 @@ mod tests {
             seq: 4,
             stale: false,
             ended: false,
+            forked: false,
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
     failure::Failure,
     input::confirm,
     invite::parse_role,
-    status::{behind, counts, partners, role, state},
+    status::{behind, cosigned, counts, partners, role, state},
     table::{Table, extra, text},
     words::{age, count, fingerprint, list, printable},
 };
@@ -408,6 +408,24 @@ fn show(partner: &Partner, now: Timestamp) -> Table {
             None => format!("a former circle ({})", deletion.circle),
         };
         line(&format!("left {circle}"), deleted(deletion, now));
+    }
+    if let Some(witnessed) = &partner.standing.witnessed {
+        line("its log", cosigned(witnessed));
+    }
+    if let Some(us) = &partner.standing.cosigned_us {
+        let at = age(us.at, now);
+        line("cosigned ours", format!("up to {}, {at}", records(us.size)));
+    }
+    for fork in &partner.standing.forks {
+        line(
+            "FORKED",
+            format!(
+                "{}; proof {} kept, {}",
+                fork.what,
+                &fork.proof.hex()[..8],
+                age(fork.since, now)
+            ),
+        );
     }
     for contradiction in &partner.standing.contradictions {
         let [first, second] = contradiction.leaves;

@@ -12,7 +12,9 @@ use super::{
     table::{Table, extra, number, text},
     words::{age, fingerprint_short, list, shown},
 };
-use crate::api::view::{Delivered, Record, RecordCore, RecordDelivery, RecordExport, RecordHead};
+use crate::api::view::{
+    Delivered, Record, RecordCore, RecordDelivery, RecordExport, RecordHead, Sighting,
+};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -290,11 +292,27 @@ fn show(r: &Record, now: Timestamp) -> Table {
         let circle = delivery.circle_name.as_deref().unwrap_or("all members");
         line(&format!("in {circle}"), delivered(delivery, now));
     }
+    if !r.seen.is_empty() {
+        line("seen no later", seen(&r.seen));
+    }
     line(
         "feeds",
         format!("{} of {} circles", list(&feeds), r.feeds_total),
     );
     table
+}
+
+/// When a record was seen at the latest: `2026-11-23 08:05:01 UTC by Bolt Nord; by 2 witnesses 2026-11-23 08:05:02 UTC`.
+fn seen(seen: &[Sighting]) -> String {
+    let at = |s: &Sighting| s.by.strftime("%F %T UTC").to_string();
+    let Some((first, rest)) = seen.split_first() else {
+        return String::new();
+    };
+    let mut text = format!("{} by {}", at(first), first.witness.name);
+    if let Some(last) = rest.last() {
+        text += &format!("; {} by all {} witnesses", at(last), seen.len());
+    }
+    text
 }
 
 /// Who has a record: `Bolt Nord since 2 h ago; waits for Carbo SA`.

@@ -9,7 +9,7 @@ use super::{
     table::{Table, extra, text},
     words::{age, bytes, count, duration, fingerprint, fingerprint_short, printable},
 };
-use crate::api::view::{Counts, JoinStep, Partner, PartnerState, Status};
+use crate::api::view::{Counts, JoinStep, Partner, PartnerState, Status, Witnessed};
 
 pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
     let reply = context.client()?.get(&["status"], &[]).await?;
@@ -47,6 +47,18 @@ fn head(status: &Status, out: &Out) -> String {
         bytes(status.store_bytes),
         count(status.log_size, "signed record"),
     );
+    if let Some(restored) = &status.restored {
+        let gone = restored.to.saturating_sub(restored.from);
+        text += &format!(
+            "an old backup was put back: {} after it, {} came back, {} lost; partners may hold newer numbers than this store  -> import again\n",
+            count(gone, "record"),
+            restored.returned,
+            gone.saturating_sub(restored.returned),
+        );
+    }
+    if let Some(witnessed) = &status.witnessed {
+        text += &format!("{}\n", cosigned(witnessed));
+    }
     let own = &status.own;
     text += &format!(
         "{} of {} shared, {} of {}\n",
@@ -96,6 +108,29 @@ fn head(status: &Status, out: &Out) -> String {
     }
     text
 }
+
+/// How far a log is cosigned, and by whom.
+pub(crate) fn cosigned(witnessed: &Witnessed) -> String {
+    let names: Vec<&str> = witnessed
+        .by
+        .iter()
+        .map(|s| s.witness.name.as_str())
+        .collect();
+    let shown = names.iter().take(NAMED_MAX).copied();
+    let mut by = shown.collect::<Vec<_>>().join(", ");
+    if names.len() > NAMED_MAX {
+        by += &format!(" and {} more", names.len() - NAMED_MAX);
+    }
+    format!(
+        "{} of {} cosigned by {}",
+        witnessed.size,
+        count(witnessed.log_size, "record"),
+        printable(&by)
+    )
+}
+
+/// Witnesses that are named in one line.
+const NAMED_MAX: usize = 3;
 
 /// A line for each partner.
 pub(crate) fn partners(partners: &[Partner], now: Timestamp) -> Table {
@@ -277,6 +312,9 @@ mod tests {
             listening: Vec::new(),
             store_bytes: 212_000_000,
             log_size: 1,
+            restored: None,
+            witness_key: None,
+            witnessed: None,
             own: OwnCounts {
                 resources: 19,
                 resources_shared: 7,

@@ -12,7 +12,7 @@ use fmesh_proto::{
     invite::{Ticket, join_proof},
     limits,
     membership::Membership,
-    mesh::{Input, Mesh, Output, Progress, Setup, Verdict},
+    mesh::{Ask, Input, Mesh, Output, Progress, Setup, Verdict, witness::Cosigned},
     record::View,
     wire,
 };
@@ -80,6 +80,7 @@ enum Job {
     JoinAnswered {
         result: Result<wire::JoinAnswer, String>,
     },
+    OwnLog(fmesh_proto::mesh::OwnLog),
     Replan,
 }
 
@@ -375,14 +376,38 @@ impl Pilot {
             Output::Learned { record } => {
                 let _ = self.jobs.try_send(Job::Learned { record });
             }
+            Output::OwnLog(told) => {
+                // Nothing else is on its way that would not give room soon, and it must not be lost.
+                let jobs = self.jobs.clone();
+                tokio::spawn(async move {
+                    // The writer may have ended.
+                    let _ = jobs.send(Job::OwnLog(told)).await;
+                });
+            }
             Output::Misbehaved { site, what } => self.blame(site, what),
         }
     }
 
-    fn serve(&mut self, to: SiteId, token: u64, ask: fmesh_proto::mesh::Ask) {
+    fn serve(&mut self, to: SiteId, token: u64, ask: Ask) {
         let (Some(token), Some(mesh)) = (self.calls.remove(&token), self.mesh_id) else {
             return;
         };
+        if let Ask::Cosign { checkpoint } = ask {
+            // What is cosigned is decided and stored where everything is.
+            let (writer, done) = (self.node.writer.clone(), self.done_tx.clone());
+            tokio::spawn(async move {
+                let response = writer.cosign(to, checkpoint).await.unwrap_or_default();
+                // The loop may have ended.
+                let _ = done
+                    .send(Done::Served {
+                        to,
+                        token,
+                        response,
+                    })
+                    .await;
+            });
+            return;
+        }
         let server = Server {
             store: self.node.store.clone(),
             site: self.node.site,
@@ -710,6 +735,16 @@ impl Pilot {
             .into_iter()
             .map(|(site, head)| (site, head.frontier.size(), head.frontier.root()))
             .collect();
+        let own_head = store.head(&self.node.site)?.map(|head| head.checkpoint);
+        let mut cosigned = Vec::new();
+        for (site, _, _) in store.cosigned_versions()? {
+            let kept = store
+                .newest_cosigned(&site)?
+                .map(|kept| Cosigned::check(kept.checkpoint.note(), &mesh, &self.membership));
+            // Of somebody whose keys are not known (any more).
+            cosigned.extend(kept.and_then(Result::ok));
+        }
+        let forks = store.forks(None)?;
         let mut feeds = store.feed_positions()?;
         for (issuer, circle, _) in store.granted_circles()? {
             if !feeds.iter().any(|(i, c, _)| *i == issuer && *c == circle) {
@@ -724,6 +759,7 @@ impl Pilot {
         if let Some(own) = known.remove(&self.node.site) {
             self.address_seq = self.address_seq.max(own.seq);
         }
+        let ask_own = self.node.writer.ask_own(store.meta()?.restoring);
         let own_record = self.sign_addresses(mesh);
         let _ = self.jobs.try_send(Job::Learned {
             record: own_record.clone(),
@@ -736,6 +772,10 @@ impl Pilot {
             software: concat!("fmesh ", env!("CARGO_PKG_VERSION")).into(),
             membership: Arc::clone(&self.membership),
             heads,
+            ask_own,
+            own_head,
+            cosigned,
+            forks: forks.iter().map(|fork| (fork.site, fork.name())).collect(),
             feeds,
             addresses: known.into_values().collect(),
             own_record: Some(own_record),
@@ -941,6 +981,7 @@ async fn feed_writer(writer: crate::writer::Writer, mut jobs: mpsc::Receiver<Job
             } => writer.acknowledged(reader, circle, feed_seq).await,
             Job::Learned { record } => writer.learned(record).await,
             Job::JoinAnswered { result } => writer.join_answered(result).await,
+            Job::OwnLog(told) => writer.own_log(told).await,
             Job::Replan => writer.replan().await,
         };
         if result.is_err() {

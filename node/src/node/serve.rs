@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use fmesh_proto::{
     circle::{ASKED_SLOTS, Audience, Circle, History, Object, permits},
     directory,
-    id::{CircleId, SiteId},
+    id::{CircleId, Digest, SiteId},
     keys::{OperatingKeys, pairwise_circle},
     kinds::Kind,
     limits,
     log::leaf_hash,
     membership::{Held, Membership},
-    mesh::{Ask, heads_digest, page::withhold},
+    mesh::{Ask, compare, heads_digest, page::withhold},
+    note::Checkpoint,
     record::{Issued, View},
     wire,
 };
@@ -46,10 +47,13 @@ impl Server {
                 digest,
                 directory,
                 directory_after,
+                witnessed,
+                forked,
             } => self
                 .heads(to, digest.as_ref())
                 .and_then(|mut heads| {
                     heads.address = self.directory(directory.as_ref(), directory_after.as_ref())?;
+                    self.evidence(&mut heads, witnessed.as_ref(), forked.as_ref())?;
                     Ok(heads)
                 })
                 .map(wire::response::What::Heads),
@@ -61,6 +65,13 @@ impl Server {
                 Ok(None) => return refusal("not-served", "this site has no such feed for you"),
                 Err(error) => Err(error),
             },
+            // Answered by the writer.
+            Ask::Cosign { .. } => return refusal("malformed", "unknown call"),
+            Ask::Checkpoints { site } => self
+                .checkpoints(site)
+                .map(wire::response::What::Checkpoints),
+            Ask::Returned { from } => self.returned(to, *from).map(wire::response::What::Returned),
+            Ask::Forks { site } => self.forks(site).map(wire::response::What::Forks),
             Ask::Membership { held, after } => self
                 .membership(held, *after)
                 .map(wire::response::What::Membership),
@@ -77,7 +88,7 @@ impl Server {
     fn heads(
         &self,
         to: &SiteId,
-        theirs: Option<&fmesh_proto::id::Digest>,
+        theirs: Option<&Digest>,
     ) -> Result<wire::HeadsResponse, StoreError> {
         let heads = self.store.heads()?;
         let digest = heads_digest(
@@ -115,13 +126,92 @@ impl Server {
             feed,
             address: Vec::new(),
             membership: self.membership.digest().0.to_vec(),
+            ..wire::HeadsResponse::default()
         })
+    }
+
+    /// How far logs are cosigned, and whom fork proofs are held against.
+    fn evidence(
+        &self,
+        heads: &mut wire::HeadsResponse,
+        witnessed: Option<&Digest>,
+        forked: Option<&Digest>,
+    ) -> Result<(), StoreError> {
+        let mut versions = self.store.cosigned_versions()?;
+        versions.retain(|(site, _, _)| self.membership.member(site).is_some());
+        let digest = compare::witnessed_digest(
+            versions
+                .iter()
+                .map(|(site, size, by)| (*site, (*size, *by))),
+        );
+        heads.witnessed = digest.0.to_vec();
+        if witnessed != Some(&digest) {
+            let told = versions
+                .into_iter()
+                .map(|(site, size, cosignatures)| wire::Witnessed {
+                    site: site.0.to_vec(),
+                    size,
+                    cosignatures,
+                });
+            heads.cosigned = told.collect();
+        }
+        let sites = self.store.forked()?;
+        let digest = compare::forked_digest(sites.iter().copied());
+        heads.forked = digest.0.to_vec();
+        if forked != Some(&digest) {
+            heads.fork = sites.iter().map(|site| site.0.to_vec()).collect();
+        }
+        Ok(())
+    }
+
+    /// The newest checkpoints of a log, to be compared and kept.
+    fn checkpoints(&self, site: &SiteId) -> Result<wire::CheckpointsResponse, StoreError> {
+        let note = |checkpoint: &Checkpoint| checkpoint.note().to_vec();
+        let head = self.store.head(site)?;
+        let cosigned = self.store.newest_cosigned(site)?;
+        Ok(wire::CheckpointsResponse {
+            head: head.map_or_else(Vec::new, |head| note(&head.checkpoint)),
+            cosigned: cosigned.map_or_else(Vec::new, |kept| note(&kept.checkpoint)),
+        })
+    }
+
+    /// A page of the asker's own records, as we were shown them.
+    fn returned(&self, to: &SiteId, from: u64) -> Result<wire::ReturnedResponse, StoreError> {
+        let mut answer = wire::ReturnedResponse::default();
+        let mut bytes = 0;
+        for entry in self.store.records(to, from) {
+            let (seq, view, _) = entry?;
+            let text = view.encode().into_bytes();
+            bytes += text.len();
+            let full = bytes > limits::FEED_BATCH_BYTES_MAX
+                || answer.view.len() >= limits::FEED_BATCH_RECORDS_MAX;
+            if full && !answer.view.is_empty() {
+                answer.next = seq;
+                break;
+            }
+            answer.view.push(text);
+        }
+        Ok(answer)
+    }
+
+    /// The first fork proofs against a site, as many as one answer carries.
+    fn forks(&self, site: &SiteId) -> Result<wire::ForksResponse, StoreError> {
+        let mut answer = wire::ForksResponse::default();
+        let mut bytes = 0;
+        for fork in self.store.forks(Some(site))? {
+            bytes += fork.text.len();
+            if bytes > PAGE_BYTES && !answer.proof.is_empty() {
+                break;
+            }
+            answer.proof.push(fork.text);
+        }
+        Ok(answer)
     }
 
     /// A page of the directory, for somebody whose own is another.
     fn directory(
         &self,
-        theirs: Option<&fmesh_proto::id::Digest>,
+        theirs: Option<&Digest>,
         after: Option<&SiteId>,
     ) -> Result<Vec<wire::AddressRecord>, StoreError> {
         let mut records = self.store.addresses()?;
@@ -193,9 +283,15 @@ impl Server {
             begin = entry.after;
         }
         let mut bytes = 0;
+        let mut next = begin.saturating_add(1);
         for feed_entry in self.store.feed_entries(circle, begin).take(FEED_LOOKED_AT) {
             let feed_entry = feed_entry?;
             let at = feed_entry.feed_seq;
+            if at > next {
+                // Given out before an old backup was put back, and not known here any more.
+                withhold(&mut page, next, at - 1);
+            }
+            next = at + 1;
             // Of the past, the state as it is: nobody needs to know what has ended, or what is not shown any more.
             let only_state = at <= entry.after && entry.history == History::Current;
             if only_state && !self.is_current(&feed_entry)? {

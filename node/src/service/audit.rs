@@ -63,18 +63,32 @@ impl Service {
             }
         }
         let text = |note: &[u8]| String::from_utf8_lossy(note).into_owned();
+        // What witnesses cosigned says more than the same checkpoint without them.
+        let mut older = self.older_checkpoints(&site, size)?;
+        let mut newest = head.checkpoint;
+        for kept in self.node.store.cosigned(&site)? {
+            match kept.checkpoint.size() {
+                at if at < size => drop(older.insert(at, text(kept.checkpoint.note()))),
+                at if at == size && kept.checkpoint.root() == newest.root() => {
+                    newest = kept.checkpoint;
+                }
+                _ => {}
+            }
+        }
+        let forks = self.node.store.forks(Some(&site))?;
         Ok(AuditLog {
             site: self.site_name(&membership, &site),
             size,
-            older: self.older_checkpoints(&site, size)?,
-            checkpoint: text(head.checkpoint.note()),
+            older: older.into_values().collect(),
+            checkpoint: text(newest.note()),
+            forks: forks.iter().map(|fork| text(&fork.text)).collect(),
             keys: keys.into_iter().collect(),
             made_by: self.node.site,
         })
     }
 
     /// Some of the checkpoints that came with publications, evenly over the log.
-    fn older_checkpoints(&self, site: &SiteId, size: u64) -> Result<Vec<String>, Error> {
+    fn older_checkpoints(&self, site: &SiteId, size: u64) -> Result<BTreeMap<u64, String>, Error> {
         let mut older = BTreeMap::new();
         for step in 0..OLDER_CHECKPOINTS {
             let leaf = size / OLDER_CHECKPOINTS * step
@@ -90,7 +104,7 @@ impl Service {
                 older.insert(checkpoint.size(), note);
             }
         }
-        Ok(older.into_values().collect())
+        Ok(older)
     }
 
     /// Leaf hashes `from..to`, at most 65,536; fewer if not all are here.

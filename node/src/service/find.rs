@@ -30,7 +30,11 @@ impl Service {
             )
         })?;
         let (membership, now) = (self.membership(), unix(now()));
-        let hit = |answer| self.hit(&membership, answer, now);
+        let forked = self.forked()?;
+        let hit = |answer: Answer| {
+            let forked = forked.contains(&answer.site);
+            self.hit(&membership, answer, forked, now)
+        };
         Ok(List::new(answers.best.into_iter().map(hit).collect(), None))
     }
 
@@ -44,7 +48,7 @@ impl Service {
         Ok(Position::of(&site.location))
     }
 
-    fn hit(&self, membership: &Membership, answer: Answer, now: u64) -> Hit {
+    fn hit(&self, membership: &Membership, answer: Answer, forked: bool, now: u64) -> Hit {
         let mut site = self.site_name(membership, &answer.site);
         if membership.member(&answer.site).is_none()
             && let Some(name) = answer.site_name
@@ -91,6 +95,7 @@ impl Service {
             received: view::time(answer.received),
             seq: answer.seq,
             ended: answer.ended,
+            forked,
             stale: now.saturating_sub(answer.signed) > STALE_SECONDS,
         }
     }

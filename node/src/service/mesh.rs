@@ -13,7 +13,7 @@ use super::{Error, Service, now, refs, sharing, today, unix};
 use crate::{
     api::view::{
         self, InviteCreated, InviteRequest, InviteState, InviteUse, JoinState, JoinStep, List,
-        MeshView, OwnCounts, Partner, Reachable, RefusedConnection, Status, Trouble,
+        MeshView, OwnCounts, Partner, Reachable, RefusedConnection, RestoredView, Status, Trouble,
     },
     node::Refused,
     store::{Invite, JoinPhase},
@@ -40,6 +40,22 @@ impl Service {
             live.problems.iter().map(|what| said(what, None)).collect();
         let removal = membership.removed().get(&self.node.site);
         let removal = removal.map(|gone| (self.site_name(&membership, &gone.by).name, gone));
+        if let Some(why) = self.node.writer.clearance().refusal() {
+            problems.push(said(&why, Some("fmesh partner list".to_owned())));
+        }
+        if let Some(fork) = self
+            .forks_by_site()?
+            .get(&self.node.site)
+            .and_then(|f| f.first())
+        {
+            problems.push(said(
+                &format!(
+                    "this site is forked: {}; partners hold the proof and cosign nothing any more",
+                    fork.what
+                ),
+                Some("a new site can take its place: fmesh init in another directory".to_owned()),
+            ));
+        }
         problems.extend(troubles(mesh.as_ref(), removal, &partners, pending));
         Ok(Status {
             problems,
@@ -53,6 +69,14 @@ impl Service {
             log_size: store
                 .head(&self.node.site)?
                 .map_or(0, |head| head.frontier.size()),
+            restored: meta.restored.map(|restored| RestoredView {
+                at: view::time(restored.at),
+                from: restored.from,
+                to: restored.to,
+                returned: restored.returned,
+            }),
+            witness_key: self.witness_key(&meta, &membership),
+            witnessed: self.witnessed(&membership, &self.node.site)?,
             own: self.own_counts()?,
             pending: number(pending),
             open_invites: number(store.invites()?.iter().filter(open).count()),
@@ -383,6 +407,15 @@ fn troubles(
                 &format!(
                     "{} records of {} were refused, the newest because: {reason}",
                     partner.refused_records, partner.name
+                ),
+                show(),
+            ));
+        }
+        if let Some(first) = partner.standing.forks.first() {
+            troubles.push(said(
+                &format!(
+                    "{} is forked: {}; its log is not cosigned any more",
+                    partner.name, first.what
                 ),
                 show(),
             ));

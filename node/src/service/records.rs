@@ -120,6 +120,7 @@ impl Service {
             feeds: record.feeds().to_vec(),
             feeds_total: u64::try_from(record.feeds_total()).unwrap_or(u64::MAX),
             delivery: self.record_delivery(&membership, &record)?,
+            seen: self.seen(&membership, &claims.iss, seq)?,
         })
     }
 
@@ -158,7 +159,13 @@ impl Service {
                 "wait until the partner was connected once: fmesh status",
             )
         })?;
-        let size = head.checkpoint.size();
+        // The newest that witnesses cosigned says more, if the record is in it.
+        let cosigned = self.node.store.newest_cosigned(&site)?;
+        let checkpoint = match cosigned.filter(|kept| kept.checkpoint.size() > seq) {
+            Some(kept) => kept.checkpoint,
+            None => head.checkpoint,
+        };
+        let size = checkpoint.size();
         let path = prove_inclusion(&self.node.store.nodes(&site), seq, size).ok_or_else(|| {
             Error::conflict(
                 format!("leaf {seq} cannot be proven under the checkpoint of size {size}: the log's tree is not complete here yet"),
@@ -166,13 +173,13 @@ impl Service {
             )
         })?;
         let vkey = vkey(
-            head.checkpoint.origin(),
+            checkpoint.origin(),
             &self.keys_of(&membership, &site)?.current().log,
         );
         let proof = ProofFile {
             index: seq,
             path,
-            checkpoint: head.checkpoint,
+            checkpoint,
         };
         Ok(RecordExport {
             site: self.site_name(&membership, &site),

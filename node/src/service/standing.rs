@@ -42,6 +42,15 @@ impl Service {
                 since: view::time(evidence.at),
             });
         }
+        for (site, forks) in self.forks_by_site()? {
+            standings.entry(site).or_default().forks = forks;
+        }
+        let mut cosigned_us = self.cosigned_us()?;
+        for member in membership.members() {
+            let standing = standings.entry(member.site).or_default();
+            standing.witnessed = self.witnessed(membership, &member.site)?;
+            standing.cosigned_us = cosigned_us.remove(&member.site);
+        }
         Ok(standings)
     }
 

@@ -57,10 +57,10 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
     }
-    fn put(&mut self, key: Vec<u8>, value: impl Into<Vec<u8>>) {
+    pub(super) fn put(&mut self, key: Vec<u8>, value: impl Into<Vec<u8>>) {
         self.ops.push(Op::Put(key, value.into()));
     }
-    fn delete(&mut self, key: Vec<u8>) {
+    pub(super) fn delete(&mut self, key: Vec<u8>) {
         self.ops.push(Op::Delete(key));
     }
 

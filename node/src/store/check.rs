@@ -23,6 +23,7 @@ use super::{
     keys::{self, Cut, Table},
     read,
     tiles::{self, Tile, WIDTH},
+    witness,
 };
 
 /// Most findings that one check names; the first of them say what is wrong.
@@ -204,6 +205,27 @@ impl Check<'_> {
                 let at = evidence.feed_seq.to_be_bytes();
                 [&evidence.issuer.0[..], &evidence.circle.0[..], &at[..]].concat()
             }),
+            Table::Pledge => read::only_site(key)
+                .and_then(|_| from_json::<fmesh_proto::mesh::witness::Pledge>(value))
+                .map(drop),
+            Table::Cosigned => {
+                let (Some((_, size)), Some(kept)) =
+                    (read::site_and_number(key), witness::from_kept(value))
+                else {
+                    return Ok(None);
+                };
+                let same = kept.checkpoint.size() == size;
+                self.demand(same, key, || "says another size than its key".into());
+                Some(())
+            }
+            Table::Fork => {
+                let Some(fork) = witness::from_fork(key, value) else {
+                    return Ok(None);
+                };
+                let same = key.ends_with(&fork.name().0[..16]);
+                self.demand(same, key, || "its text is another than its key says".into());
+                Some(())
+            }
             Table::Refusal => self.named::<Refusal>(key, value, |refusal| {
                 let reason = Digest::of(refusal.reason.as_bytes());
                 [&refusal.site.0[..], &reason.0[..16]].concat()
@@ -421,9 +443,13 @@ impl Check<'_> {
             _ => 0,
         };
         self.feed = Some((circle, feed_seq));
-        self.demand(feed_seq == before.saturating_add(1), key, || {
-            format!("position {feed_seq} follows {before}")
-        });
+        // Behind a log that partners gave back some positions are left out, because they may have been given out.
+        let left_out = feed_seq > before && self.store.meta()?.restored.is_some();
+        self.demand(
+            left_out || feed_seq == before.saturating_add(1),
+            key,
+            || format!("position {feed_seq} follows {before}"),
+        );
         self.demand(entry.feed_seq == feed_seq, key, || {
             format!("it says position {}", entry.feed_seq)
         });

@@ -39,11 +39,14 @@ pub(super) enum Table {
     Ending = 0x21,
     Fed = 0x22,
     TwoFaced = 0x23,
+    Pledge = 0x24,
+    Cosigned = 0x25,
+    Fork = 0x26,
 }
 
 impl Table {
     /// Every table, for a walk over the whole store.
-    pub(super) const ALL: [Self; 27] = [
+    pub(super) const ALL: [Self; 30] = [
         Self::Schema,
         Self::Meta,
         Self::Head,
@@ -71,6 +74,9 @@ impl Table {
         Self::Ending,
         Self::Fed,
         Self::TwoFaced,
+        Self::Pledge,
+        Self::Cosigned,
+        Self::Fork,
     ];
 
     /// The table a key belongs to.

@@ -46,6 +46,9 @@ pub struct Issue {
     pub content: Option<Digest>,
     /// Slots opened per circle.
     pub circles: BTreeMap<CircleId, BTreeSet<String>>,
+    /// Revisions after it that may have been signed and are lost: the next one leaves out so many numbers.
+    #[serde(default)]
+    pub skip: u64,
 }
 
 /// One entry of a feed that we issue.
@@ -223,6 +226,31 @@ pub struct Meta {
     pub mesh_name: Option<String>,
     /// Way in, while it is not finished, and how it ended if the answer was no.
     pub joining: Option<Joining>,
+    /// While our own log is pulled back from partners: it is missing from this leaf on.
+    #[serde(default)]
+    pub restoring: Option<u64>,
+    /// That it was, the last time.
+    #[serde(default)]
+    pub restored: Option<Restored>,
+    /// Positions of feeds up to which some may have been given out that are not known here, by circle...
+    #[serde(default)]
+    pub floors: BTreeMap<CircleId, u64>,
+    /// ... and in every circle that is not named.
+    #[serde(default)]
+    pub floor: u64,
+}
+
+/// An old backup was put back, and the log went on behind what it lacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// When, unix seconds.
+    pub at: u64,
+    /// The first leaf that the backup lacked.
+    pub from: u64,
+    /// Leaves of the log as partners gave it back.
+    pub to: u64,
+    /// Records of those leaves that came back, as far as partners were shown them.
+    pub returned: u64,
 }
 
 impl Meta {

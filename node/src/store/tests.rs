@@ -205,6 +205,7 @@ fn private(changes: &mut Changes) {
             phase: JoinPhase::Waiting,
             answer: Some("a person there decides".into()),
         }),
+        ..Meta::default()
     });
     changes.put_object(&object(1, "DMU-80"));
     changes.put_circle(&circle());

@@ -39,7 +39,7 @@ pub(super) struct Desk {
     pub(super) meta: Meta,
     pub(super) objects: BTreeMap<ObjectRef, LocalObject>,
     ids: BTreeMap<(Kind, String), ObjectId>,
-    issues: BTreeMap<ObjectRef, Issue>,
+    pub(super) issues: BTreeMap<ObjectRef, Issue>,
     pub(super) circles: BTreeMap<CircleId, Circle>,
     pub(super) secrets: BTreeMap<CircleId, CircleSecret>,
     pub(super) tails: BTreeMap<CircleId, u64>,
@@ -48,7 +48,7 @@ pub(super) struct Desk {
     /// `keys` and `membership` records by author and leaf.
     pub(super) membership_views: BTreeMap<(SiteId, u64), View>,
     pub(super) membership: Arc<Membership>,
-    head: Option<Head>,
+    pub(super) head: Option<Head>,
 }
 
 impl Desk {
@@ -68,6 +68,10 @@ impl Desk {
             membership: Arc::default(),
             head: store.head(site)?,
         };
+        for (circle, floor) in &desk.meta.floors {
+            let tail = desk.tails.entry(*circle).or_default();
+            *tail = (*tail).max(*floor);
+        }
         for object in store.objects(None)? {
             let key = (object.kind.clone(), object.id);
             if let Some(issue) = store.issue(&key.0, &key.1)? {
@@ -100,7 +104,7 @@ impl Desk {
     pub(super) fn refresh_membership(&mut self) {
         if let Some(mesh) = self.meta.mesh {
             let views: Vec<View> = self.membership_views.values().cloned().collect();
-            self.membership = Arc::new(Membership::compute(&mesh, &views).0);
+            self.membership = Arc::new(self.membership.next(&mesh, &views).0);
         }
     }
 
@@ -227,10 +231,15 @@ impl Work {
         if let Some(head) = self.desk.head.as_ref().filter(|_| !publications.is_empty()) {
             told.events.push(Written::Issued {
                 publications,
-                head: (head.frontier.size(), head.frontier.root()),
+                head: Box::new(head.checkpoint.clone()),
             });
         }
-        self.commit(changes, told, now)?;
+        let signed = !applied.issued.is_empty();
+        self.setup.store.commit(changes)?;
+        if signed {
+            self.remember_signed()?;
+        }
+        self.tell(told, now);
         Ok(applied)
     }
 
@@ -662,7 +671,7 @@ impl Work {
         Some(Item {
             kind: object.kind.clone(),
             id: object.id,
-            rev: issue.map_or(1, |i| i.rev + 1),
+            rev: issue.map_or(1, |i| i.rev + 1 + i.skip),
             prev: issue.and_then(|i| i.core),
             retired: object.retired,
             fields: object.fields.clone(),
@@ -677,6 +686,11 @@ impl Work {
         session: &mut Session,
     ) -> Result<(), WriteError> {
         let mesh = self.desk.mesh()?;
+        self.must_be_clear()?;
+        for circle in items.iter().flat_map(|item| item.circles.keys()) {
+            let floor = self.desk.meta.floor;
+            self.desk.tails.entry(*circle).or_insert(floor);
+        }
         let seals = self.seals(&mesh);
         let author = Author {
             mesh,
@@ -756,6 +770,7 @@ impl Work {
                         .iter()
                         .map(|(c, _, s)| (*c, s.clone()))
                         .collect(),
+                    skip: 0,
                 };
                 session.changes.put_issue(&key.0, &key.1, &issue);
                 self.desk.issues.insert(key.clone(), issue);
@@ -804,7 +819,7 @@ pub(super) fn every_slot(kind: &Kind) -> BTreeSet<String> {
 }
 
 /// What an object says, to see whether it says something new.
-fn content_of(object: &LocalObject) -> Digest {
+pub(super) fn content_of(object: &LocalObject) -> Digest {
     let mut text = serde_json::to_vec(&object.fields).unwrap_or_default();
     text.push(u8::from(object.retired));
     Digest::of(&text)

@@ -12,7 +12,7 @@ use fmesh_proto::{
     wire::{self, AddressRecord},
 };
 
-use super::{Edit, Told, Work, WriteError, Written, unix_now};
+use super::{Clearance, Edit, Told, Work, WriteError, Written, unix_now};
 use crate::store::{Changes, Invite, JoinPhase, Joining, PendingJoin, StoreError};
 
 /// A joiner that waits for a person asks again after this.
@@ -228,6 +228,7 @@ impl Work {
         }
         let now = unix_now();
         let mut changes = Changes::new();
+        let mut began = false;
         let bad: BTreeSet<usize> = failed.iter().map(|(i, _)| *i).collect();
         for (i, view) in views.iter().enumerate().filter(|(i, _)| !bad.contains(i)) {
             let Ok(parsed) = view.clone().parse() else {
@@ -242,6 +243,8 @@ impl Work {
                 tracing::warn!(i, %error, "membership record refused");
                 continue;
             }
+            // Whoever lost its store finds its own manifest in the log that it began.
+            began |= claims.iss == self.setup.site;
             changes.put_record(&claims.iss, claims.seq, view, now);
             changes.put_membership(&claims.iss, claims.seq);
             changes.put_current(&claims.iss, &claims.kind, &claims.id, claims.seq);
@@ -271,6 +274,9 @@ impl Work {
         self.desk.meta.joining = None;
         changes.put_meta(&self.desk.meta);
         self.desk.refresh_membership();
+        if began && self.guard.is_some() {
+            self.clearance.send_replace(Clearance::Asking);
+        }
         tracing::info!(mesh = %ticket.mesh, members = self.desk.membership.members().count(), "joined");
         let told = Told {
             events: vec![Written::InMesh {
@@ -281,6 +287,9 @@ impl Work {
             ..Told::default()
         };
         self.commit(changes, told, now)?;
+        if !self.is_clear() {
+            return Ok(());
+        }
         // Begins the log with the manifest, and signs what circles already select.
         self.edits(Vec::new(), false).map(|_| ())
     }

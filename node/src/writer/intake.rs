@@ -133,6 +133,9 @@ impl Work {
         let mut progress = taken.progress(work);
         if let Some((site, head)) = &taken.head {
             changes.put_head(site, head);
+            if *site == self.setup.site {
+                self.note_own_growth(head);
+            }
             for (level, index, hash) in &taken.nodes {
                 changes.put_node(site, *level, *index, hash);
             }
@@ -171,6 +174,13 @@ impl Work {
         for contradiction in &taken.two_faced {
             self.keep_evidence(contradiction, &held, &mut changes, now)?;
         }
+        progress.cosigned.clear();
+        for (site, checkpoint, by) in &taken.cosigned {
+            if self.keep_cosigned(site, checkpoint, *by, &mut changes, now)? {
+                progress.cosigned.push((*site, checkpoint.size(), *by));
+            }
+        }
+        progress.forks = self.keep_forks(&taken.forks, &mut changes, now)?;
         let mut changed = BTreeSet::new();
         for standing in &taken.standings {
             let noted = self.note_standing(standing, &mut changes, now)?;

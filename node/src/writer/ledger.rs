@@ -8,6 +8,7 @@ use fmesh_proto::{
     kinds::Kind,
     log::{Nodes as _, leaf_hash},
     mesh::follow::{Head, Ledger},
+    record::View,
 };
 
 use crate::store::{Store, StoreError};
@@ -54,6 +55,14 @@ impl Ledger for Reading<'_> {
             .and_then(|(_, _, read)| read.get((seq - first) as usize).copied());
         // A log whose beginning is not known has holes before it.
         Ok(found.or_else(|| self.store.nodes(site).node(0, seq)))
+    }
+
+    fn node(&self, site: &SiteId, level: u8, index: u64) -> Result<Option<Digest>, StoreError> {
+        Ok(self.store.nodes(site).node(level, index))
+    }
+
+    fn view(&self, site: &SiteId, seq: u64) -> Result<Option<View>, StoreError> {
+        Ok(self.store.record(site, seq)?.map(|(view, _)| view))
     }
 
     fn held(&self, site: &SiteId, seq: u64) -> Result<Option<Digest>, StoreError> {

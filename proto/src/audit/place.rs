@@ -231,7 +231,7 @@ pub(super) fn witnesses(
 }
 
 /// Mesh and site of an origin line.
-pub(super) fn parts(origin: &str) -> Option<(MeshId, SiteId)> {
+pub(crate) fn parts(origin: &str) -> Option<(MeshId, SiteId)> {
     let (mesh, site) = origin.strip_prefix("fmesh/")?.split_once('/')?;
     Some((mesh.parse().ok()?, site.parse().ok()?))
 }

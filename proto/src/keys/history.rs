@@ -25,8 +25,9 @@ pub struct KeyHistory {
 }
 
 /// One `keys` record.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Version {
+    view: View,
     seq: u64,
     rev: u64,
     core: Digest,
@@ -37,6 +38,7 @@ impl Version {
     fn read(record: &Verified) -> Result<Self, RecordError> {
         let claims = record.claims();
         Ok(Self {
+            view: record.view().clone(),
             seq: claims.seq,
             rev: claims.rev,
             core: record.core_digest(),
@@ -84,6 +86,14 @@ impl KeyHistory {
             },
             verified,
         ))
+    }
+
+    /// The keys of the manifest alone, if this history begins with that very manifest: what was checked then holds.
+    pub(crate) fn at_manifest(&self, manifest: &View) -> Option<Self> {
+        (self.first.view == *manifest).then(|| Self {
+            later: Vec::new(),
+            ..self.clone()
+        })
     }
 
     /// Whose keys.
@@ -136,6 +146,13 @@ impl KeyHistory {
         std::iter::once(&self.first)
             .chain(&self.later)
             .map(|version| &version.keys)
+    }
+
+    /// The `keys` records themselves, the manifest first: what a stranger needs to check this site's signatures.
+    #[must_use]
+    pub fn views(&self) -> Vec<View> {
+        let versions = std::iter::once(&self.first).chain(&self.later);
+        versions.map(|version| version.view.clone()).collect()
     }
 
     fn newest(&self) -> &Version {

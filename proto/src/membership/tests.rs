@@ -174,12 +174,18 @@ fn cuts(membership: &Membership) -> Vec<Cut> {
 fn state(views: &[View]) -> Membership {
     let (state, errors) = Membership::compute(&mesh(), views);
     assert_eq!(errors, []);
-    let (verified, _) = verify::verify(&mesh(), views);
-    let again = Membership::from_verified(&mesh(), &verified);
-    assert_eq!(
-        (rows(&state), cuts(&state), state.digest()),
-        (rows(&again), cuts(&again), again.digest())
-    );
+    let (verified, _) = verify::verify(&mesh(), views, &verify::Known::new());
+    let half = Membership::compute(&mesh(), &views[..views.len() / 2]).0;
+    for again in [
+        Membership::from_verified(&mesh(), &verified),
+        state.next(&mesh(), views).0,
+        half.next(&mesh(), views).0,
+    ] {
+        assert_eq!(
+            (rows(&state), cuts(&state), state.digest()),
+            (rows(&again), cuts(&again), again.digest())
+        );
+    }
     state
 }
 

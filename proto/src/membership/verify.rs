@@ -13,14 +13,40 @@ use crate::{
     id::{Digest, MeshId, SiteId},
     keys::KeyHistory,
     kinds::Kind,
-    record::{RecordError, Verified, View},
+    record::{Parsed, RecordError, Verified, View},
 };
 
+/// Keys by their site, as an earlier state knew them.
+pub(super) type Known = BTreeMap<SiteId, KeyHistory>;
+
+/// Reads a manifest. If the keys are known from the very same one, it is not checked again.
+pub(super) fn read_manifest(
+    view: &View,
+    known: &Known,
+) -> Result<(KeyHistory, Verified), RecordError> {
+    let parsed = view.clone().parse()?;
+    let keys = known.get(&parsed.claims().iss);
+    match keys.and_then(|keys| keys.at_manifest(view)) {
+        Some(keys) => Ok((keys, Parsed::from_store(parsed))),
+        None => KeyHistory::from_manifest(view),
+    }
+}
+
 /// The views that are authentic, in their order, and for the others why they are not.
-pub(super) fn verify(mesh: &MeshId, views: &[View]) -> (Vec<Verified>, Vec<(usize, RecordError)>) {
+pub(super) fn verify(
+    mesh: &MeshId,
+    views: &[View],
+    known: &Known,
+) -> (Vec<Verified>, Vec<(usize, RecordError)>) {
     let mut checking = Checking {
         views,
-        ..Checking::default()
+        known,
+        rotations: BTreeMap::new(),
+        acts: BTreeMap::new(),
+        histories: Vec::new(),
+        manifests: BTreeSet::new(),
+        verified: BTreeMap::new(),
+        errors: BTreeMap::new(),
     };
     for index in 0..views.len() {
         if let Err(error) = checking.sort_in(mesh, index) {
@@ -64,9 +90,9 @@ pub(super) fn rotated<'a>(
     history
 }
 
-#[derive(Default)]
 struct Checking<'a> {
     views: &'a [View],
+    known: &'a Known,
     /// Indices of further `keys` records, by their place in the log; equal ones together.
     rotations: BTreeMap<SiteId, BTreeMap<(u64, Digest), Vec<usize>>>,
     /// Indices of `membership` records.
@@ -108,7 +134,7 @@ impl Checking<'_> {
 
     /// Takes the keys of a manifest, unless they are known.
     fn manifest(&mut self, view: &View) -> Result<Verified, RecordError> {
-        let (history, verified) = KeyHistory::from_manifest(view)?;
+        let (history, verified) = read_manifest(view, self.known)?;
         if self.manifests.insert(verified.core_digest()) {
             self.histories.push(history);
         }

@@ -9,11 +9,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::evidence::{nodes_of, two_histories};
 use super::{Progress, page::FeedPage};
 use crate::{
+    audit::fork::ForkProof,
     circle::{self, EpochKey, SealContext},
     id::{CircleId, Digest, MeshId, ObjectId, SiteId},
-    keys::{OperatingKeys, pairwise_circle},
+    keys::{KeyHistory, OperatingKeys, pairwise_circle},
     kinds::{Grant, Kind, OnEnd, Typed as _},
     limits,
     log::Frontier,
@@ -22,6 +24,8 @@ use crate::{
     publication::Publication,
     record::{RecordError, Verified, View},
 };
+
+mod evidence;
 
 /// Where a log stands: its right edge and the checkpoint that covers exactly that.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +55,27 @@ pub enum Incoming {
         /// The records, and what is withheld between them.
         page: FeedPage,
     },
+    /// A checkpoint whose log signature and cosignatures were checked: to be compared with what we follow, and kept if it has cosignatures.
+    Checkpoint {
+        /// Whose log.
+        site: SiteId,
+        /// The checkpoint.
+        checkpoint: Checkpoint,
+        /// Cosignatures on it.
+        by: u32,
+    },
+    /// Our own records, as others were shown them, given back.
+    Returned {
+        /// The records.
+        views: Vec<View>,
+    },
+    /// A fork proof that holds.
+    Fork {
+        /// Against whom.
+        site: SiteId,
+        /// The proof.
+        proof: Box<ForkProof>,
+    },
     /// `keys` and `membership` records of any authors.
     Membership {
         /// The records.
@@ -66,6 +91,10 @@ pub trait Ledger {
     fn head(&self, site: &SiteId) -> Result<Option<Head>, Self::Error>;
     /// A leaf hash of a log.
     fn leaf(&self, site: &SiteId, seq: u64) -> Result<Option<Digest>, Self::Error>;
+    /// Root of a perfect subtree of a log.
+    fn node(&self, site: &SiteId, level: u8, index: u64) -> Result<Option<Digest>, Self::Error>;
+    /// The record that we hold for a leaf, as it was shown to us.
+    fn view(&self, site: &SiteId, seq: u64) -> Result<Option<View>, Self::Error>;
     /// Leaf hash of the record that we hold for a leaf.
     fn held(&self, site: &SiteId, seq: u64) -> Result<Option<Digest>, Self::Error>;
     /// Leaf of an object's current revision.
@@ -123,10 +152,27 @@ pub struct Opened {
     granted: BTreeMap<(CircleId, u64), EpochKey>,
     gap: bool,
     contradiction: Option<String>,
+    /// What was found are our own records, given back.
+    returned: bool,
+    cosigned: Option<(Checkpoint, u32)>,
+    forks: Vec<(SiteId, ForkProof)>,
     refused: Vec<Refused>,
     dropped: Vec<u64>,
     /// Members as they are with the membership records that came.
     membership: Option<Membership>,
+}
+
+impl Opened {
+    /// The keys of the author of what was found, with the members that came along.
+    pub(crate) fn keys_for<'a>(
+        &'a self,
+        found: &Found,
+        membership: &'a Membership,
+    ) -> Option<&'a KeyHistory> {
+        let membership = self.membership.as_ref().unwrap_or(membership);
+        let claimed = || Some(found.view.clone().parse().ok()?.claims().iss);
+        membership.keys_of(&found.author.or_else(claimed)?)
+    }
 }
 
 /// How far a page of a feed brings its reader.
@@ -183,6 +229,11 @@ pub struct Taken {
     pub pull: Vec<(SiteId, CircleId)>,
     /// Log of which leaves are missing.
     pub gap: Option<SiteId>,
+    /// Cosigned checkpoints that fit what we follow, with the number of cosignatures.
+    pub cosigned: Vec<(SiteId, Checkpoint, u32)>,
+    /// Fork proofs: made here, or taken in. The caller keeps to [`limits::FORKS_PER_SITE_MAX`] and drops those of
+    /// [`Self::progress`] that it does not keep.
+    pub forks: Vec<(SiteId, ForkProof)>,
     /// The log contradicts what we hold of it: who, and how.
     pub contradiction: Option<(SiteId, String)>,
 }
@@ -227,6 +278,8 @@ impl Taken {
             && self.granted.is_empty()
             && self.refused.is_empty()
             && self.dropped.is_empty()
+            && self.cosigned.is_empty()
+            && self.forks.is_empty()
     }
 
     /// What the machine is told once it is stored.
@@ -244,6 +297,16 @@ impl Taken {
             rewound: Vec::new(),
             gaps: self.gap.into_iter().collect(),
             contradiction: self.contradiction.as_ref().map(|(site, _)| *site),
+            cosigned: self
+                .cosigned
+                .iter()
+                .map(|(site, checkpoint, by)| (*site, checkpoint.size(), *by))
+                .collect(),
+            forks: self
+                .forks
+                .iter()
+                .map(|(site, proof)| (*site, proof.encode().into_bytes()))
+                .collect(),
             lost: false,
         }
     }
@@ -297,6 +360,9 @@ impl Reader<'_> {
             granted: BTreeMap::new(),
             gap: false,
             contradiction: None,
+            returned: false,
+            cosigned: None,
+            forks: Vec::new(),
             refused: Vec::new(),
             dropped: Vec::new(),
             membership: None,
@@ -340,12 +406,33 @@ impl Reader<'_> {
                     ends,
                 });
             }
+            Incoming::Checkpoint {
+                site,
+                checkpoint,
+                by,
+            } => {
+                opened.site = Some(site);
+                self.compare(&mut opened, &site, checkpoint, by, ledger)?;
+            }
+            Incoming::Fork { site, proof } => opened.forks.push((site, *proof)),
+            Incoming::Returned { views } => {
+                opened.returned = true;
+                opened.found = views
+                    .into_iter()
+                    .map(|view| Found {
+                        author: Some(self.me),
+                        via: None,
+                        feed_seq: None,
+                        view,
+                    })
+                    .collect();
+            }
             Incoming::Membership { mut views } => {
                 // Gossip brings most of it first; what is held was checked.
                 views.retain(|view| !held.contains(view));
                 if !views.is_empty() {
                     let all: Vec<View> = held.iter().chain(&views).cloned().collect();
-                    opened.membership = Some(Membership::compute(&self.mesh, &all).0);
+                    opened.membership = Some(self.membership.next(&self.mesh, &all).0);
                 }
                 opened.found = views
                     .into_iter()
@@ -379,7 +466,12 @@ impl Reader<'_> {
             return Ok(false);
         }
         if publication.size() <= old.size() {
-            return Ok(true);
+            let checkpoint = publication.checkpoint.clone();
+            let fits = self.compare(opened, site, checkpoint, 0, ledger)?;
+            if !fits {
+                opened.contradiction = Some(two_histories(publication.size()));
+            }
+            return Ok(fits);
         }
         // Where it overlaps what we hold, both must give the same tree.
         let mut reached = publication.frontier.clone();
@@ -389,10 +481,15 @@ impl Reader<'_> {
             reached.append(*leaf, &mut |_, _, _| {});
         }
         if reached != old {
-            opened.contradiction = Some(format!(
-                "two histories of one log: at size {} this site signed another root before",
-                old.size()
-            ));
+            let held = opened.head.as_ref().map(|head| &head.checkpoint);
+            let proof = held.and_then(|held| {
+                let nodes = nodes_of(publication);
+                let keys = self.membership.keys_of(site)?.views();
+                ForkProof::prefix(&keys, held, &publication.checkpoint, &nodes)
+            });
+            let proof = proof.filter(|proof| proof.verify().is_ok());
+            opened.forks.extend(proof.map(|proof| (*site, proof)));
+            opened.contradiction = Some(two_histories(old.size()));
             return Ok(false);
         }
         self.append(opened, site, &mut reached, new, ledger)?;
@@ -513,15 +610,14 @@ impl Reader<'_> {
 
     /// Checks one record: signature strict with the key valid at its index, disclosures, the kind's rules.
     pub fn verify(&self, opened: &Opened, found: &Found) -> Result<Verified, RecordError> {
-        let membership = opened.membership.as_ref().unwrap_or(self.membership);
-        let author = match found.author {
-            Some(author) => author,
-            None => found.view.clone().parse()?.claims().iss,
-        };
-        let keys = membership.keys_of(&author).ok_or_else(|| {
-            RecordError::Malformed(format!("its author {author} was never a member"))
-        })?;
-        keys.verify(found.view.clone())
+        match opened.keys_for(found, self.membership) {
+            Some(keys) => keys.verify(found.view.clone()),
+            None => {
+                let author = found.view.clone().parse()?.claims().iss;
+                let what = format!("its author {author} was never a member");
+                Err(RecordError::Malformed(what))
+            }
+        }
     }
 
     /// Compares verified records with the log and says what changes.
@@ -548,20 +644,50 @@ impl Reader<'_> {
             .map(|(_, index, hash)| (*index, *hash))
             .collect();
         let mut newest: BTreeMap<(SiteId, Kind, ObjectId), u64> = BTreeMap::new();
+        for seq in &opened.dropped {
+            // The log has another leaf where its author signed this record.
+            if let Some(site) = opened.site
+                && let Some(view) = ledger.view(&site, *seq)?
+                && let Some(keys) = self.membership.keys_of(&site)
+                && let Ok(record) = keys.verify(view)
+            {
+                let proof = self.misplaced(&record, &opened, ledger)?;
+                taken.forks.extend(proof.map(|proof| (site, proof)));
+            }
+        }
         let mut arrived: BTreeMap<CircleId, BTreeSet<u64>> = BTreeMap::new();
         let mut fed: BTreeMap<(SiteId, CircleId, u64), u64> = BTreeMap::new();
         let mut feed_end = opened.feed.as_ref().map(|feed| feed.begin);
         for (n, (found, result)) in opened.found.iter().zip(results).enumerate() {
             let verdict = match result {
-                Ok(record) => self
-                    .place(found, &record, &new_leaves, ledger)?
-                    .map(|()| record),
+                // Of what is given back only what our log names counts; it has no other place to be in.
+                Ok(record) if opened.returned => {
+                    let claims = record.claims();
+                    let leaf = ledger.leaf(&claims.iss, claims.seq)?;
+                    match leaf == Some(record.leaf_hash()) {
+                        true => Ok(record),
+                        false => Err(Misfit::Refused("it is no leaf of our log".into())),
+                    }
+                }
+                Ok(record) => match self.place(found, &record, &new_leaves, ledger)? {
+                    Err(misfit @ Misfit::Elsewhere(_)) => {
+                        let proof = self.misplaced(&record, &opened, ledger)?;
+                        let site = record.claims().iss;
+                        taken.forks.extend(proof.map(|proof| (site, proof)));
+                        Err(misfit)
+                    }
+                    placed => placed.map(|()| record),
+                },
                 Err(error) => Err(Misfit::Refused(error.to_string())),
             };
             let verdict = match verdict {
                 Ok(record) => match self.stands_alone(found, &record, &fed, ledger)? {
                     None => Ok(record),
                     Some(evidence) => {
+                        let proof = self.two_faced(&evidence, &taken.records, ledger)?;
+                        taken
+                            .forks
+                            .extend(proof.map(|proof| (evidence.issuer, proof)));
                         let (at, other) = (evidence.feed_seq, evidence.first);
                         taken.two_faced.push(evidence);
                         Err(Misfit::Refused(format!(
@@ -638,6 +764,7 @@ impl Reader<'_> {
             .into_iter()
             .map(|((site, kind, id), seq)| (site, kind, id, seq))
             .collect();
+        taken.forks.append(&mut opened.forks);
         if let Some(site) = opened.site {
             self.advance(&site, &opened, &arrived, feed_end, &mut taken, ledger)?;
             taken.dropped = opened.dropped.iter().map(|seq| (site, *seq)).collect();
@@ -645,6 +772,10 @@ impl Reader<'_> {
                 taken.gap = Some(site);
             }
             taken.contradiction = opened.contradiction.take().map(|how| (site, how));
+            let cosigned = opened.cosigned.take();
+            taken
+                .cosigned
+                .extend(cosigned.map(|(checkpoint, by)| (site, checkpoint, by)));
             if let Some((site, how)) = &taken.contradiction {
                 taken.refused.push(Refused {
                     site: *site,
@@ -774,14 +905,14 @@ impl Reader<'_> {
         };
         Ok(match leaf {
             Some(leaf) if leaf == record.leaf_hash() => Ok(()),
-            Some(_) => Err(Misfit::Refused(
-                "the log holds another record at its index".into(),
+            Some(_) => Err(Misfit::Elsewhere(
+                "the log holds another record at its index",
             )),
             // Membership records may come before their log does; `append` compares them later. Of two for one leaf
             // everybody keeps the same one.
             None if found.via.is_none() => match ledger.held(&claims.iss, claims.seq)? {
-                Some(held) if held < record.leaf_hash() => Err(Misfit::Refused(
-                    "its author signed another record for its index".into(),
+                Some(held) if held < record.leaf_hash() => Err(Misfit::Elsewhere(
+                    "its author signed another record for its index",
                 )),
                 _ => Ok(()),
             },
@@ -845,6 +976,8 @@ enum Misfit {
     LeafUnknown,
     /// Its author was put out before it.
     Void,
+    /// Something else stands where it says it does.
+    Elsewhere(&'static str),
     Refused(String),
 }
 impl std::fmt::Display for Misfit {
@@ -852,6 +985,7 @@ impl std::fmt::Display for Misfit {
         match self {
             Self::LeafUnknown => f.write_str("its leaf is not in the log that we hold"),
             Self::Void => f.write_str("its author was removed before"),
+            Self::Elsewhere(why) => f.write_str(why),
             Self::Refused(why) => f.write_str(why),
         }
     }

@@ -3,12 +3,12 @@
 use prost::Message as _;
 
 use super::{
-    CALLS_PER_PEER, Call, FEEDS_PER_ISSUER_MAX, GOSSIP_WORK_MAX, Incoming, Mesh, Output,
-    PAGES_AHEAD, PUBLICATIONS_BURST, PUBLICATIONS_PER_SECOND, Progress, RETRY_MS, Verdict,
-    WORKS_AHEAD_MAX, Work, page::FeedPage, pause, wrap,
+    CALLS_PER_PEER, COSIGNS_BURST, COSIGNS_PER_SECOND, Call, FEEDS_PER_ISSUER_MAX, GOSSIP_WORK_MAX,
+    Incoming, Mesh, Output, PAGES_AHEAD, PUBLICATIONS_BURST, PUBLICATIONS_PER_SECOND, Progress,
+    RETRY_MS, Verdict, WORKS_AHEAD_MAX, Work, page::FeedPage, pause, wrap,
 };
 use crate::{
-    id::{CircleId, Digest, SiteId},
+    id::{CircleId, SiteId},
     limits,
     publication::Publication,
     record::View,
@@ -121,6 +121,8 @@ impl Mesh {
                 directory: self.directory_digest().0.to_vec(),
                 directory_after: self.directory_after.map_or_else(Vec::new, |s| s.0.to_vec()),
                 membership: self.membership.digest().0.to_vec(),
+                witnessed: self.own_witnessed().0.to_vec(),
+                forked: self.own_forked().0.to_vec(),
             };
             self.call(site, Call::Heads, wire::request::What::Heads(request));
         }
@@ -141,7 +143,8 @@ impl Mesh {
                     .collect();
                 from.sort_by_key(|peer| peer != site);
                 let due = !log.fetching && log.not_before <= self.now && !log.contradicted;
-                let wanted = !from.is_empty() && due && *site != self.me;
+                let ours = *site == self.me;
+                let wanted = !from.is_empty() && due && (!ours || self.asking.is_behind());
                 (wanted && self.membership.follows(site, log.size))
                     .then_some((*site, log.size, from))
             })
@@ -225,7 +228,17 @@ impl Mesh {
                     feed.fetching = false;
                 }
             }
-            Call::Hello | Call::Heads | Call::Membership => {}
+            Call::Checkpoints(site) => {
+                if let Some(log) = self.logs.get_mut(&site) {
+                    log.comparing = false;
+                }
+            }
+            Call::Hello
+            | Call::Heads
+            | Call::Membership
+            | Call::Cosign(..)
+            | Call::Forks(_)
+            | Call::Returned => {}
         }
     }
 
@@ -242,11 +255,18 @@ impl Mesh {
             Call::Publications(site) => self.misled(from, site),
             Call::Feed(issuer, circle, _) => self.missed(issuer, circle),
             Call::Membership => self.membership_failed(from),
+            Call::Cosign(size, tries) => self.cosign_failed(from, size, tries),
+            // Told again with the next heads.
+            Call::Checkpoints(_) | Call::Forks(_) => {}
+            Call::Returned => self.gave_back(&from),
         }
     }
 
     /// A peer did not show what it claimed of a log: it has to claim it again.
     fn misled(&mut self, from: SiteId, site: SiteId) {
+        if site == self.me {
+            self.claimed_idly(from);
+        }
         if let Some(log) = self.logs.get_mut(&site) {
             log.claims.remove(&from);
         }
@@ -301,6 +321,19 @@ impl Mesh {
             (Call::Membership, Some(wire::response::What::Membership(answer))) => {
                 self.on_membership(from, answer);
             }
+            (Call::Cosign(size, tries), Some(wire::response::What::Cosign(answer))) => {
+                self.on_cosigned(from, size, tries, answer);
+            }
+            (Call::Checkpoints(site), Some(wire::response::What::Checkpoints(answer))) => {
+                self.call_over(call);
+                self.on_checkpoints(from, site, answer);
+            }
+            (Call::Returned, Some(wire::response::What::Returned(answer))) => {
+                self.on_returned(from, answer);
+            }
+            (Call::Forks(_), Some(wire::response::What::Forks(answer))) => {
+                self.on_forks(from, answer);
+            }
             (Call::Feed(issuer, circle, _), Some(wire::response::What::Refusal(refusal)))
                 if refusal.code == "not-served" =>
             {
@@ -320,8 +353,17 @@ impl Mesh {
 
     fn on_heads(&mut self, from: SiteId, heads: wire::HeadsResponse) {
         self.on_set(from, &heads.membership);
-        let ours = self.heads_digest();
+        self.on_witnessed(from, &heads);
+        let ours = self.own_everything();
+        let theirs = self.everything(&heads.digest, &heads.witnessed, &heads.forked);
         let mut ahead = false;
+        let me = self.me;
+        let own = heads.head.iter().find(|head| head.site == me.0);
+        let told = match heads.digest == self.heads_digest().0 {
+            true => None,
+            false => Some(own.map_or(0, |head| head.size)),
+        };
+        self.heard_of_own(from, told);
         for head in heads.head {
             let Some(site) = SiteId::from_slice(&head.site) else {
                 continue;
@@ -337,10 +379,16 @@ impl Mesh {
             if head.size > log.size {
                 log.claims.insert(from, head.size);
                 ahead = true;
+            } else if head.size == log.size
+                && head.size > 0
+                && log.root.is_some_and(|root| root.0 != head.root[..])
+            {
+                // Of one size there is one log: its signed checkpoint tells who is wrong.
+                log.suspect = Some(from);
             }
         }
         if let Some(peer) = self.peers.get_mut(&from) {
-            peer.compared = Digest::from_slice(&heads.digest).map(|theirs| (theirs, ours));
+            peer.compared = Some((theirs, ours));
             if !ahead {
                 peer.failures = 0;
             }
@@ -518,6 +566,10 @@ impl Mesh {
         let message = match what {
             Some(wire::gossip::What::Publication(message)) => message,
             Some(wire::gossip::What::Address(record)) => return self.judge_record(record),
+            Some(wire::gossip::What::Checkpoint(note)) => {
+                return self.judge_checkpoint(from, &note);
+            }
+            Some(wire::gossip::What::Fork(text)) => return self.judge_fork(from, &text),
             // Of a newer version.
             None => return Verdict::Ignore,
         };
@@ -551,11 +603,12 @@ impl Mesh {
             return Verdict::Ignore;
         };
         let log_key = member.keys.current().log;
-        if self
-            .logs
-            .get(&site)
-            .is_some_and(|log| publication.size() <= log.size)
-        {
+        let known = self.logs.get(&site);
+        let is_old = known.is_some_and(|log| publication.size() <= log.size);
+        let is_other = known.is_some_and(|log| {
+            publication.size() == log.size && log.root != Some(publication.checkpoint.root())
+        });
+        if is_old && (!is_other || self.forked.contains_key(&site)) {
             return Verdict::Ignore;
         }
         // Before the allowance is touched, so that nobody spends another site's with forgeries.
@@ -567,6 +620,16 @@ impl Mesh {
         if !log.spend(now) {
             log.claims.insert(from, publication.size());
             return Verdict::Ignore;
+        }
+        if is_other {
+            // Signed, and not what we follow: whoever else heard it should know.
+            let incoming = Incoming::Checkpoint {
+                site,
+                checkpoint: publication.checkpoint,
+                by: 0,
+            };
+            self.take(Work::Checkpoint(site), incoming);
+            return Verdict::Accept;
         }
         if publication.from() <= log.size
             && !log.fetching
@@ -587,6 +650,7 @@ impl Mesh {
     }
 
     pub(super) fn on_taken(&mut self, progress: Progress) {
+        let mut ours = true;
         match self.works.remove(&progress.work) {
             Some(Work::Log(site, from)) => {
                 self.call_over(Call::Publications(site));
@@ -598,7 +662,11 @@ impl Mesh {
                 self.on_page_taken(issuer, circle, end, &progress);
             }
             Some(Work::Membership(from, next)) => self.on_members_taken(from, next, &progress),
-            Some(Work::Gossip) | None => {}
+            Some(Work::Gossip | Work::Checkpoint(_)) | None => {}
+            Some(Work::Fork) => ours = false,
+            Some(Work::Returned(from, next)) => {
+                self.on_returned_taken(from, next, progress.lost);
+            }
         }
         for (site, size, root) in progress.heads {
             self.grow(&site, size, root);
@@ -630,6 +698,14 @@ impl Mesh {
             let feed = self.feeds.entry((issuer, circle)).or_default();
             feed.tail = feed.tail.max(feed.position + 1);
         }
+        for (site, size, cosignatures) in progress.cosigned {
+            let log = self.logs.entry(site).or_default();
+            log.cosigned = log.cosigned.max((size, cosignatures));
+            if site == self.me {
+                self.on_own_cosigned();
+            }
+        }
+        self.on_forks_kept(progress.forks, ours);
         for site in progress.gaps {
             let connected: Vec<SiteId> = self.connected().collect();
             for peer in connected {
@@ -647,21 +723,31 @@ impl Mesh {
 
 impl super::Log {
     /// One publication's worth of this site's allowance.
-    fn spend(&mut self, now: u64) -> bool {
-        let (tokens, at) = self.bucket;
-        let refill = (now.saturating_sub(at) * u64::from(PUBLICATIONS_PER_SECOND) / 1000)
-            .min(u64::from(PUBLICATIONS_BURST)) as u32;
-        let tokens = if at == 0 {
-            PUBLICATIONS_BURST
-        } else {
-            (tokens + refill).min(PUBLICATIONS_BURST)
-        };
-        let at = if refill > 0 || at == 0 {
-            now.max(1)
-        } else {
-            at
-        };
-        self.bucket = (tokens.saturating_sub(1), at);
-        tokens > 0
+    pub(super) fn spend(&mut self, now: u64) -> bool {
+        let rate = (PUBLICATIONS_PER_SECOND, PUBLICATIONS_BURST);
+        spend(&mut self.bucket, rate, now)
     }
+
+    /// One cosignature's worth of its own.
+    pub(super) fn spend_cosign(&mut self, now: u64) -> bool {
+        spend(&mut self.cosigns, (COSIGNS_PER_SECOND, COSIGNS_BURST), now)
+    }
+}
+
+/// Takes a token out of a bucket (tokens, at time) that fills at a rate per second up to a burst. False if there is none.
+fn spend(bucket: &mut (u32, u64), (rate, burst): (u32, u32), now: u64) -> bool {
+    let (tokens, at) = *bucket;
+    let refill = (now.saturating_sub(at) * u64::from(rate) / 1000).min(u64::from(burst)) as u32;
+    let tokens = if at == 0 {
+        burst
+    } else {
+        (tokens + refill).min(burst)
+    };
+    let at = if refill > 0 || at == 0 {
+        now.max(1)
+    } else {
+        at
+    };
+    *bucket = (tokens.saturating_sub(1), at);
+    tokens > 0
 }

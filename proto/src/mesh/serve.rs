@@ -4,6 +4,7 @@ use super::{Ask, FEEDS_PER_ISSUER_MAX, Mesh, Output, SERVES_PER_PEER};
 use crate::{
     id::{CircleId, Digest, SiteId},
     membership::Held,
+    note::Checkpoint,
     wire,
 };
 
@@ -25,9 +26,10 @@ impl Mesh {
             Some(wire::request::What::Heads(heads)) => {
                 self.on_set(from, &heads.membership);
                 let digest = Digest::from_slice(&heads.digest);
-                let (ours, peer) = (self.heads_digest(), self.peers.get(&from));
+                let (ours, peer) = (self.own_everything(), self.peers.get(&from));
                 let compared = peer.and_then(|peer| peer.compared);
-                if digest.is_none_or(|theirs| theirs != ours && compared != Some((theirs, ours))) {
+                let theirs = self.everything(&heads.digest, &heads.witnessed, &heads.forked);
+                if theirs != ours && compared != Some((theirs, ours)) {
                     // Whoever differs may be ahead; who differed in the same way before is not.
                     self.want_heads(&from);
                 }
@@ -40,6 +42,8 @@ impl Mesh {
                     digest,
                     directory: Digest::from_slice(&heads.directory),
                     directory_after: SiteId::from_slice(&heads.directory_after),
+                    witnessed: Digest::from_slice(&heads.witnessed),
+                    forked: Digest::from_slice(&heads.forked),
                 })
             }
             Some(wire::request::What::Publications(ask)) => {
@@ -56,6 +60,25 @@ impl Mesh {
                         after: ask.after,
                     }
                 })
+            }
+            Some(wire::request::What::Cosign(ask)) => {
+                match self.cosignable(from, &ask.checkpoint) {
+                    Ok(checkpoint) => Some(Ask::Cosign { checkpoint }),
+                    Err(answer) => {
+                        self.out.push_back(Output::Respond {
+                            token,
+                            response: *answer,
+                        });
+                        return;
+                    }
+                }
+            }
+            Some(wire::request::What::Checkpoints(ask)) => {
+                SiteId::from_slice(&ask.site).map(|site| Ask::Checkpoints { site })
+            }
+            Some(wire::request::What::Returned(ask)) => Some(Ask::Returned { from: ask.from }),
+            Some(wire::request::What::Forks(ask)) => {
+                SiteId::from_slice(&ask.site).map(|site| Ask::Forks { site })
             }
             Some(wire::request::What::Membership(ask)) => {
                 let held = ask.held.into_iter().filter_map(|held| {
@@ -88,6 +111,52 @@ impl Mesh {
         self.serve(from, token, ask);
     }
 
+    /// What a member wants cosigned, if that is to be decided by the writer; else the answer at once.
+    fn cosignable(
+        &mut self,
+        from: SiteId,
+        note: &[u8],
+    ) -> Result<Box<Checkpoint>, Box<wire::Response>> {
+        let (now, mesh) = (self.now, self.mesh);
+        let Some(keys) = self.membership.keys_of(&from) else {
+            return Err(Box::new(refusal(
+                "not-a-member",
+                "this mesh does not know you",
+            )));
+        };
+        let log_key = keys.current().log;
+        let checkpoint = Checkpoint::parse(note).ok().filter(|checkpoint| {
+            checkpoint.origin() == Checkpoint::origin_of(&mesh, &from)
+                && checkpoint.verify(&log_key).is_ok()
+        });
+        let Some(checkpoint) = checkpoint else {
+            self.misbehaved(
+                from,
+                "wants a cosignature of what is no checkpoint of its log",
+            );
+            return Err(Box::new(refusal(
+                "malformed",
+                "not a checkpoint of your log",
+            )));
+        };
+        if self.forked.contains_key(&from) {
+            let text = "a fork proof is held against your log: it is not cosigned any more";
+            return Err(Box::new(refusal("forked", text)));
+        }
+        let log = self.logs.entry(from).or_default();
+        if !log.spend_cosign(now) {
+            return Err(Box::new(refusal(
+                "busy",
+                "cosignatures are asked for too often",
+            )));
+        }
+        if checkpoint.size() > log.size {
+            log.claims.insert(from, checkpoint.size());
+            return Err(Box::new(not_cosigned(log.size)));
+        }
+        Ok(Box::new(checkpoint))
+    }
+
     /// A call of `to` has been answered.
     pub(super) fn served(&mut self, to: &SiteId) {
         if let Some(peer) = self.peers.get_mut(to) {
@@ -110,6 +179,17 @@ impl Mesh {
             token,
             response: refusal(code, text),
         });
+    }
+}
+
+/// No cosignature: how far the witness is, or what it cosigned before.
+#[must_use]
+pub fn not_cosigned(size: u64) -> wire::Response {
+    wire::Response {
+        what: Some(wire::response::What::Cosign(wire::CosignResponse {
+            line: Vec::new(),
+            size,
+        })),
     }
 }
 

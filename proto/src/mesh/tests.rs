@@ -81,6 +81,10 @@ impl Pair {
             software: "test".into(),
             membership: Arc::new(membership),
             heads: Vec::new(),
+            own_head: None,
+            ask_own: Default::default(),
+            cosigned: Vec::new(),
+            forks: Vec::new(),
             feeds: Vec::new(),
             addresses: Vec::new(),
             own_record: None,
@@ -186,6 +190,7 @@ impl Pair {
             feed: feed.collect(),
             address: Vec::new(),
             membership: self.mesh.membership.digest().0.to_vec(),
+            ..wire::HeadsResponse::default()
         });
         self.answer(heads);
     }
@@ -448,6 +453,12 @@ impl follow::Ledger for AtFour {
         Ok(None)
     }
     fn held(&self, _: &SiteId, _: u64) -> Result<Option<Digest>, Self::Error> {
+        Ok(None)
+    }
+    fn node(&self, _: &SiteId, _: u8, _: u64) -> Result<Option<Digest>, Self::Error> {
+        Ok(None)
+    }
+    fn view(&self, _: &SiteId, _: u64) -> Result<Option<View>, Self::Error> {
         Ok(None)
     }
     fn current(&self, _: &SiteId, _: &Kind, _: &ObjectId) -> Result<Option<u64>, Self::Error> {
@@ -760,4 +771,311 @@ fn strangers_and_too_many_calls_are_refused() {
     }
     assert_eq!(refused, ["not-a-member", "malformed", "busy"]);
     assert!(pair.mesh.peers.keys().all(|site| *site != stranger));
+}
+
+impl Pair {
+    /// A has signed so many records before this start, and connects to B.
+    fn signed_before(size: u64) -> Self {
+        let mut pair = Self::new();
+        let me = pair.mesh.me;
+        pair.mesh.grow(&me, size, Digest([1; 32]));
+        pair.mesh.asking = own::Asking::new(AskOwn::Yes, pair.now);
+        pair.input(Input::Connected { site: pair.b });
+        pair.answer(pair.hello(1));
+        pair
+    }
+
+    /// B's answer to a call for heads: how much of A's log it holds.
+    fn tells_of_a(&mut self, size: u64) {
+        let (id, what) = self.call();
+        assert!(matches!(what, request::What::Heads(_)), "{what:?}");
+        let head = wire::Head {
+            site: self.mesh.me.0.to_vec(),
+            size,
+            root: vec![1; 32],
+        };
+        let heads = wire::HeadsResponse {
+            digest: vec![9; 32],
+            head: vec![head],
+            membership: self.mesh.membership.digest().0.to_vec(),
+            ..wire::HeadsResponse::default()
+        };
+        self.response(id, Some(response::What::Heads(heads)));
+    }
+
+    /// What was said of the own log since, and the calls that were made.
+    fn own_log(&mut self) -> (Vec<OwnLog>, Vec<(u64, request::What)>) {
+        let (mut said, mut calls) = (Vec::new(), Vec::new());
+        for output in self.outputs() {
+            match output {
+                Output::OwnLog(told) => said.push(told),
+                Output::Request { id, request, .. } => {
+                    calls.push((id, request.what.expect("a call asks something")));
+                }
+                _ => {}
+            }
+        }
+        (said, calls)
+    }
+}
+
+#[test]
+fn who_holds_no_more_of_our_log_clears_it() {
+    for told in [0, 4, 5] {
+        let mut pair = Pair::signed_before(5);
+        pair.tells_of_a(told);
+        assert_eq!(
+            pair.own_log().0,
+            [OwnLog::Whole { asked: 1 }],
+            "{told} of 5"
+        );
+    }
+}
+
+#[test]
+fn nobody_to_ask_clears_at_once_and_who_is_dialled_is_waited_for() {
+    let mut pair = Pair::new();
+    pair.mesh.asking = own::Asking::new(AskOwn::Yes, pair.now);
+    pair.input(Input::Tick);
+    assert_eq!(pair.own_log().0, [OwnLog::Whole { asked: 0 }]);
+
+    let mut pair = Pair::new();
+    pair.mesh.asking = own::Asking::new(AskOwn::Yes, pair.now);
+    let b = pair.b;
+    pair.mesh.peers.entry(b).or_default().dialling = true;
+    pair.pass(5_000);
+    assert_eq!(pair.own_log().0, [], "the dial is under way");
+    pair.input(Input::DialFailed { site: b });
+    assert_eq!(pair.own_log().0, [OwnLog::Whole { asked: 0 }]);
+
+    let mut pair = Pair::signed_before(5);
+    pair.pass(9_000);
+    assert_eq!(pair.own_log().0, [], "it has not answered");
+    pair.pass(2_000);
+    assert_eq!(
+        pair.own_log().0,
+        [OwnLog::Whole { asked: 0 }],
+        "for so long only"
+    );
+}
+
+#[test]
+fn more_than_we_hold_stops_us_until_it_is_here_and_records_came_back() {
+    let mut pair = Pair::signed_before(5);
+    pair.tells_of_a(8);
+    let (said, calls) = pair.own_log();
+    assert_eq!(
+        said,
+        [OwnLog::Behind {
+            size: 8,
+            by: pair.b
+        }]
+    );
+    let [(_, request::What::Publications(asked))] = &calls[..] else {
+        panic!("{calls:?}");
+    };
+    assert_eq!((&asked.site[..], asked.from), (&pair.mesh.me.0[..], 5));
+    // The log is here; now whoever is connected gives back what it was shown, page after page.
+    let me = pair.mesh.me;
+    pair.mesh.logs.entry(me).or_default().fetching = false;
+    pair.mesh.grow(&me, 8, Digest([2; 32]));
+    pair.input(Input::Tick);
+    let (said, calls) = pair.own_log();
+    assert_eq!(said, []);
+    let returned = calls.iter().find_map(|(id, what)| match what {
+        request::What::Returned(asked) => Some((*id, asked.from)),
+        _ => None,
+    });
+    let (id, from) = returned.expect("B is asked");
+    assert_eq!(from, 5);
+    let empty = wire::ReturnedResponse::default();
+    pair.response(id, Some(response::What::Returned(empty)));
+    assert_eq!(pair.own_log().0, [OwnLog::Back]);
+}
+
+#[test]
+fn who_claims_more_and_shows_nothing_stops_us_for_a_while_only() {
+    let mut pair = Pair::signed_before(5);
+    pair.tells_of_a(8);
+    let mut behind = 0;
+    for _ in 0..40 {
+        let (said, calls) = pair.own_log();
+        behind += said
+            .iter()
+            .filter(|told| matches!(told, OwnLog::Behind { .. }))
+            .count();
+        for (id, what) in calls {
+            let me = pair.mesh.me.0.to_vec();
+            let answer = match what {
+                request::What::Publications(_) => Some(response::What::Publications(
+                    wire::PublicationsResponse::default(),
+                )),
+                request::What::Returned(_) => {
+                    Some(response::What::Returned(wire::ReturnedResponse::default()))
+                }
+                request::What::Heads(_) => Some(response::What::Heads(wire::HeadsResponse {
+                    digest: vec![9; 32],
+                    head: vec![wire::Head {
+                        site: me,
+                        size: 8,
+                        root: vec![1; 32],
+                    }],
+                    membership: pair.mesh.membership.digest().0.to_vec(),
+                    ..wire::HeadsResponse::default()
+                })),
+                _ => None,
+            };
+            pair.response(id, answer);
+        }
+        pair.pass(5_000);
+    }
+    assert!((1..=4).contains(&behind), "{behind} times behind");
+    assert!(!pair.mesh.asking.is_behind(), "it may be signed");
+}
+
+impl Pair {
+    /// A checkpoint of B's log with this root.
+    fn b_checkpoint(&self, size: u64, root: u8) -> Checkpoint {
+        let origin = Checkpoint::origin_of(&self.id, &self.b);
+        Checkpoint::sign(&origin, size, Digest([root; 32]), self.b_keys.log())
+    }
+
+    fn gossips(&mut self, what: wire::gossip::What) -> (Verdict, Vec<Output>) {
+        let bytes = wire::Gossip { what: Some(what) }.encode_to_vec();
+        self.input(Input::Gossip {
+            from: self.b,
+            token: 5,
+            bytes,
+        });
+        let (mut verdicts, mut others) = (Vec::new(), Vec::new());
+        for output in self.outputs() {
+            match output {
+                Output::Verdict { verdict, .. } => verdicts.push(verdict),
+                other => others.push(other),
+            }
+        }
+        assert_eq!(verdicts.len(), 1);
+        (verdicts[0], others)
+    }
+}
+
+fn blames(outputs: &[Output]) -> bool {
+    let blame = |output: &Output| matches!(output, Output::Misbehaved { .. });
+    outputs.iter().any(blame)
+}
+
+#[test]
+fn a_fork_proof_is_checked_before_it_is_passed_on_and_a_forged_one_is_blamed() {
+    use crate::audit::fork::ForkProof;
+
+    let mut pair = Pair::met();
+    let keys = [pair.b_manifest.clone()];
+    let (one, two) = (pair.b_checkpoint(3, 1), pair.b_checkpoint(3, 2));
+    let text = |a: &Checkpoint, b: &Checkpoint| {
+        wire::gossip::What::Fork(ForkProof::same_size(&keys, a, b).encode().into_bytes())
+    };
+    let stranger = OperatingKeys::from_seed(&[77; 32]);
+    let forged = Checkpoint::sign(one.origin(), 3, Digest([9; 32]), stranger.log());
+    let other_mesh = Checkpoint::origin_of(&MeshId([8; 32]), &pair.b);
+    let elsewhere = |root| Checkpoint::sign(&other_mesh, 3, Digest([root; 32]), pair.b_keys.log());
+    let (here, there) = (elsewhere(1), elsewhere(2));
+    for (what, proof) in [
+        ("one checkpoint twice", text(&one, &one)),
+        ("a signature of somebody else", text(&one, &forged)),
+        ("a log of another mesh", text(&here, &there)),
+        ("no proof at all", wire::gossip::What::Fork(vec![b'x'; 40])),
+    ] {
+        let (verdict, outputs) = pair.gossips(proof);
+        assert_eq!(verdict, Verdict::Reject, "{what}");
+        assert!(blames(&outputs), "{what}");
+    }
+    let (verdict, outputs) = pair.gossips(text(&one, &two));
+    assert_eq!(verdict, Verdict::Accept);
+    let [Output::Take { work, incoming }] = &outputs[..] else {
+        panic!("{outputs:?}");
+    };
+    assert!(matches!(incoming, Incoming::Fork { site, .. } if *site == pair.b));
+    let kept = ForkProof::same_size(&keys, &one, &two)
+        .encode()
+        .into_bytes();
+    pair.input(Input::Taken(Progress {
+        work: *work,
+        forks: vec![(pair.b, kept)],
+        ..Progress::default()
+    }));
+    let told = |output: &Output| matches!(output, Output::Publish(_));
+    assert!(!pair.outputs().iter().any(told), "it goes round already");
+    let (verdict, outputs) = pair.gossips(text(&one, &two));
+    assert_eq!((verdict, outputs.len()), (Verdict::Ignore, 0), "known");
+    // And its log is cosigned no more.
+    let ask = wire::CosignRequest {
+        checkpoint: one.note().to_vec(),
+    };
+    pair.input(Input::Request {
+        from: pair.b,
+        token: 9,
+        request: wire::Request {
+            what: Some(request::What::Cosign(ask)),
+        },
+    });
+    let refused = pair.outputs().into_iter().find_map(|output| match output {
+        Output::Respond { response, .. } => response.what,
+        _ => None,
+    });
+    assert!(
+        matches!(&refused, Some(response::What::Refusal(refusal)) if refusal.code == "forked"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn gossip_about_cosignatures_is_checked_line_by_line() {
+    use crate::note::Cosignature;
+
+    let mut pair = Pair::met();
+    let bare = pair.b_checkpoint(3, 1);
+    let me = pair.mesh.me;
+    let a_keys = OperatingKeys::from_seed(&[1; 32]);
+    let line = |site: &SiteId, keys: &OperatingKeys| {
+        let name = Cosignature::name_of(&pair.id, site);
+        Cosignature::sign(&bare, &name, 7, keys.witness()).expect("signs")
+    };
+    let stranger = OperatingKeys::from_seed(&[77; 32]);
+    let good = bare.with_cosignature(&line(&me, &a_keys)).expect("fits");
+    let with_stranger = good
+        .with_cosignature(&line(&SiteId([7; 32]), &stranger))
+        .expect("fits");
+    let own = bare
+        .with_cosignature(&line(&pair.b, &pair.b_keys))
+        .expect("fits");
+    let other = pair.b_checkpoint(3, 2);
+    let moved =
+        String::from_utf8(other.note().to_vec()).expect("text") + &line(&me, &a_keys).line();
+    let unsigned = String::from_utf8(good.note().to_vec())
+        .expect("text")
+        .replacen("\n3\n", "\n4\n", 1);
+    let says = |note: &[u8]| wire::gossip::What::Checkpoint(note.to_vec());
+    for (what, note) in [
+        ("a cosignature of another checkpoint", moved.as_bytes()),
+        ("no signature of the log", unsigned.as_bytes()),
+        ("no note", &b"hello"[..]),
+    ] {
+        let (verdict, outputs) = pair.gossips(says(note));
+        assert_eq!(verdict, Verdict::Reject, "{what}");
+        assert!(blames(&outputs), "{what}");
+    }
+    let (verdict, outputs) = pair.gossips(says(own.note()));
+    assert_eq!(
+        (verdict, blames(&outputs)),
+        (Verdict::Ignore, false),
+        "its own witness"
+    );
+    let (verdict, _) = pair.gossips(says(with_stranger.note()));
+    assert_eq!(verdict, Verdict::Ignore, "whose keys we do not know");
+    let (verdict, _) = pair.gossips(says(good.note()));
+    assert_eq!(verdict, Verdict::Accept);
+    assert_eq!(
+        pair.mesh.logs[&pair.b].claims[&pair.b], 3,
+        "it is ahead of us"
+    );
 }

@@ -35,6 +35,14 @@ impl Cosignature {
         format!("{}/witness", Checkpoint::origin_of(mesh, site))
     }
 
+    /// The site that a name of [`Self::name_of`] names, in this mesh.
+    #[must_use]
+    pub fn site_of(name: &str, mesh: &MeshId) -> Option<SiteId> {
+        let site = name.strip_suffix("/witness")?.rsplit('/').next()?;
+        let site = site.parse().ok()?;
+        (Self::name_of(mesh, &site) == name).then_some(site)
+    }
+
     /// Signs `checkpoint` as seen at `time` (unix seconds).
     pub fn sign(
         checkpoint: &Checkpoint,
@@ -102,6 +110,17 @@ impl Cosignature {
     pub fn line(&self) -> String {
         let blob = [&self.time.to_be_bytes()[..], &self.signature].concat();
         signature_line(&self.name, &self.key_id, &blob)
+    }
+
+    /// What a line of a note says, if it is a cosignature.
+    pub(super) fn of_line(line: &SignatureLine) -> Option<Self> {
+        let (time, signature) = split(&line.blob)?;
+        Some(Self {
+            name: line.name.clone(),
+            key_id: line.key_id,
+            time,
+            signature,
+        })
     }
 
     pub(super) fn find(

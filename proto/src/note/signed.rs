@@ -104,6 +104,14 @@ impl SignedNote {
         self.note.as_bytes()
     }
 
+    pub(super) fn lines(&self) -> impl Iterator<Item = &SignatureLine> {
+        self.signatures.iter()
+    }
+
+    pub(super) fn signers(&self) -> impl Iterator<Item = &str> {
+        self.signatures.iter().map(|line| line.name.as_str())
+    }
+
     pub(super) fn as_str(&self) -> &str {
         &self.note
     }

@@ -91,6 +91,8 @@ impl Sim {
                 digest: None,
                 directory: None,
                 directory_after: None,
+                witnessed: None,
+                forked: None,
             },
             1 => Ask::Publications {
                 site,

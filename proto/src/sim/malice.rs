@@ -156,6 +156,10 @@ impl Sim {
                     size: 7,
                     root: stranger.to_vec(),
                 });
+                for log in &mut heads.cosigned {
+                    log.size = log.size.saturating_add(1);
+                }
+                heads.fork.push(victim.0.to_vec());
                 for tail in &mut heads.feed {
                     tail.feed_seq = u64::MAX;
                 }
@@ -172,6 +176,10 @@ impl Sim {
                 page.publication.clear();
             }
             Some(What::Feed(page)) => page.last = u64::MAX,
+            Some(What::Cosign(answer)) => answer.line.push(b'='),
+            Some(What::Checkpoints(answer)) => answer.cosigned.push(b'='),
+            Some(What::Returned(answer)) => answer.view.push(stranger.to_vec()),
+            Some(What::Forks(answer)) => answer.proof.push(stranger.to_vec()),
             Some(What::Membership(_) | What::Refusal(_)) | None => {}
         }
     }

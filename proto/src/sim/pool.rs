@@ -1,7 +1,8 @@
-//! What many simulated disks hold alike is held once.
+//! What many simulated sites hold alike is held once, and what they verify alike is verified once.
 //!
-//! In a mesh of a thousand sites each disk has the same manifests, publications and members. This changes nothing of what a site
-//! knows or does: every site reads, checks and stores by itself, and only then equal results share their memory.
+//! In a mesh of a thousand sites each disk has the same manifests, publications and members. A signature is good or bad by the bytes of
+//! the record and the keys of its author alone, so the same record under the same keys is not computed a thousand times.
+//! Every site still decides by itself what it takes in: nothing here knows who asks.
 
 use std::{
     collections::HashMap,
@@ -10,8 +11,9 @@ use std::{
 
 use crate::{
     id::{Digest, MeshId},
+    keys::KeyHistory,
     membership::Membership,
-    record::Verified,
+    record::{RecordError, Verified, View},
 };
 
 /// The memory of one simulated world.
@@ -22,6 +24,8 @@ pub(super) struct Pool(Arc<Mutex<Held>>);
 struct Held {
     bytes: HashMap<Digest, Arc<Vec<u8>>>,
     records: HashMap<Digest, Arc<Verified>>,
+    /// By the view and the `keys` records of its author.
+    verified: HashMap<(Digest, Digest), Arc<Verified>>,
     memberships: HashMap<Digest, Arc<Membership>>,
 }
 
@@ -38,6 +42,28 @@ impl Pool {
         let mut held = self.held();
         let held = held.records.entry(name);
         Arc::clone(held.or_insert_with(|| Arc::new(record.clone())))
+    }
+
+    /// What `verify` says of a view under these keys. Only what is good is remembered.
+    pub(super) fn verified(
+        &self,
+        view: &View,
+        keys: Option<&KeyHistory>,
+        verify: impl FnOnce() -> Result<Verified, RecordError>,
+    ) -> Result<Verified, RecordError> {
+        let Some(keys) = keys else {
+            return verify();
+        };
+        let name = Digest::of(view.as_str().as_bytes());
+        let keys: Vec<String> = keys.views().iter().map(View::encode).collect();
+        let name = (name, Digest::of(keys.concat().as_bytes()));
+        if let Some(known) = self.held().verified.get(&name) {
+            return Ok(Verified::clone(known));
+        }
+        let verified = verify()?;
+        let record = self.record(&verified);
+        self.held().verified.insert(name, record);
+        Ok(verified)
     }
 
     /// Members are a pure function of a set of records.

@@ -15,7 +15,10 @@ use crate::{
     directory,
     id::{Digest, ObjectId, SiteId},
     limits,
-    mesh::{Ask, Input, Mesh, Output, Setup, Verdict, follow::Incoming, issue::Item},
+    mesh::{
+        Ask, Input, Mesh, Output, Setup, Verdict, follow::Incoming, issue::Item, witness::Pledge,
+    },
+    note::Checkpoint,
     wire,
 };
 
@@ -50,6 +53,23 @@ pub(super) enum Event {
         boot: u64,
         work: u64,
         incoming: Incoming,
+    },
+    /// The writer judges a call for a cosignature.
+    Asked {
+        site: usize,
+        boot: u64,
+        to: SiteId,
+        token: u64,
+        checkpoint: Box<Checkpoint>,
+    },
+    /// A pledge is on disk, and its answer leaves.
+    Pledged {
+        site: usize,
+        boot: u64,
+        to: SiteId,
+        token: u64,
+        response: wire::Response,
+        pledge: Option<Pledge>,
     },
     /// A call was not answered in time.
     Overdue {
@@ -129,6 +149,19 @@ impl Sim {
             feeds: feeds
                 .map(|((issuer, circle), position)| (*issuer, *circle, *position))
                 .collect(),
+            ask_own: Default::default(),
+            own_head: site
+                .store
+                .heads
+                .get(&site.who.site)
+                .map(|head| head.checkpoint.clone()),
+            cosigned: site.store.known_cosigned(&mesh),
+            forks: site
+                .store
+                .forks
+                .iter()
+                .flat_map(|(of, proofs)| proofs.keys().map(|name| (*of, *name)))
+                .collect(),
             addresses: site.store.addresses.values().cloned().collect(),
             own_record: Some(own_record),
         };
@@ -174,6 +207,32 @@ impl Sim {
             } => {
                 if self.runs(site, boot) {
                     self.on_written(site, work, incoming);
+                }
+            }
+            Event::Asked {
+                site,
+                boot,
+                to,
+                token,
+                checkpoint,
+            } => {
+                if self.runs(site, boot) {
+                    self.on_asked(site, boot, to, token, &checkpoint);
+                }
+            }
+            Event::Pledged {
+                site,
+                boot,
+                to,
+                token,
+                response,
+                pledge,
+            } => {
+                if self.runs(site, boot) {
+                    let said = pledge.map(|pledge| (to, pledge));
+                    self.sites[site].cosigned.extend(said);
+                    self.respond(site, token, response);
+                    self.local(site, 0, Input::Served { to });
                 }
             }
             Event::Overdue { site, boot, to, id } => {
@@ -304,6 +363,8 @@ impl Sim {
                     self.sites[n].store.addresses.insert(site, record);
                 }
             }
+            // Simulated disks are never put back, so nothing waits for it.
+            Output::OwnLog(_) => {}
             Output::Misbehaved { site, what } => {
                 if let Some(who) = self.index(&site) {
                     *self.sites[n].blamed.entry((who, what)).or_default() += 1;
@@ -326,7 +387,8 @@ impl Sim {
 
     fn on_written(&mut self, n: usize, work: u64, incoming: Incoming) {
         let (mesh, site) = (self.mesh, &mut self.sites[n]);
-        let taken = site.store.read(&site.who, mesh, incoming);
+        let mut taken = site.store.read(&site.who, mesh, incoming);
+        site.store.keep_forks(&mut taken);
         if site.store.keep(&mesh, &taken) {
             self.shut_out_strangers(n);
             let membership = Arc::clone(&self.sites[n].store.membership);
@@ -354,14 +416,13 @@ impl Sim {
             placed.push(((claims.id, claims.rev), place));
             self.truth.signed(n, record);
         }
-        let frontier = &issuance.head.frontier;
         let input = Input::Issued {
             publications: issuance
                 .publications
                 .iter()
                 .map(|p| p.bytes().to_vec())
                 .collect(),
-            head: (frontier.size(), frontier.root()),
+            head: Box::new(issuance.head.checkpoint.clone()),
         };
         let wait = self.writer_turn(n);
         if members {
@@ -554,9 +615,38 @@ impl Sim {
     }
 
     fn serve(&mut self, n: usize, to: SiteId, token: u64, ask: &Ask) {
+        if let (Ask::Cosign { checkpoint }, Some(boot)) = (ask, self.boot_of(n)) {
+            let wait = self.writer_turn(n);
+            let checkpoint = checkpoint.clone();
+            let asked = Event::Asked {
+                site: n,
+                boot,
+                to,
+                token,
+                checkpoint,
+            };
+            self.later(wait, asked);
+            return;
+        }
         let response = self.sites[n].store.serve(&to, ask);
         self.respond(n, token, response);
         self.local(n, 0, Input::Served { to });
+    }
+
+    /// The pledge is on disk from here on; a crash may still come before its answer.
+    fn on_asked(&mut self, n: usize, boot: u64, to: SiteId, token: u64, checkpoint: &Checkpoint) {
+        let (mesh, now, wait) = (self.mesh, self.unix(n), self.between(WRITE_MS));
+        let Site { store, who, .. } = &mut self.sites[n];
+        let (response, pledge) = store.pledge(who, &mesh, &to, checkpoint, now);
+        let pledged = Event::Pledged {
+            site: n,
+            boot,
+            to,
+            token,
+            response,
+            pledge,
+        };
+        self.later(wait, pledged);
     }
 
     fn respond(&mut self, n: usize, token: u64, response: wire::Response) {

@@ -13,7 +13,11 @@ use super::{
     store::{Identity, Store},
     truth::Secret,
 };
-use crate::{id::Digest, membership::Membership, mesh::Mesh};
+use crate::{
+    id::{Digest, SiteId},
+    membership::Membership,
+    mesh::{Mesh, witness::Pledge},
+};
 
 /// What a site has sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,6 +56,8 @@ pub(super) struct Site {
     pub(super) overheard: BTreeSet<Secret>,
     pub(super) blamed: BTreeMap<(usize, String), u64>,
     pub(super) sent: Sent,
+    /// Cosignatures that left, in order: of which log, and what they say.
+    pub(super) cosigned: Vec<(SiteId, Pledge)>,
 }
 
 impl Site {
@@ -67,6 +73,7 @@ impl Site {
             overheard: BTreeSet::new(),
             blamed: BTreeMap::new(),
             sent: Sent::default(),
+            cosigned: Vec::new(),
         }
     }
 }

@@ -22,12 +22,15 @@ use crate::{
     limits,
     membership::{Held, Membership},
     mesh::{
-        Ask,
+        Ask, compare,
         follow::{Head, Incoming, Ledger, Reader, Refused, Taken},
         heads_digest,
         issue::{Author, Issuance, Item, Seal},
+        not_cosigned,
         page::withhold,
+        witness::{self, Cosigned, Judgement, Pledge},
     },
+    note::Checkpoint,
     publication::Publication,
     record::{Fields, Issued, Verified, View},
     wire,
@@ -109,6 +112,12 @@ pub(super) struct Store {
     /// (circle, reader) -> position that the reader acknowledged.
     pub(super) acknowledged: BTreeMap<(CircleId, SiteId), u64>,
     pub(super) refused: Vec<Refused>,
+    /// What it cosigned last of each log.
+    pledges: BTreeMap<SiteId, Pledge>,
+    /// Newest cosigned checkpoint of each log.
+    pub(super) cosigned: BTreeMap<SiteId, Checkpoint>,
+    /// Fork proofs, by whom they are against.
+    pub(super) forks: BTreeMap<SiteId, BTreeMap<Digest, Vec<u8>>>,
     /// Own records, everything opened; the manifest as the root signed it.
     archive: BTreeMap<u64, (View, Option<Issued>)>,
     feed: BTreeMap<(CircleId, u64), (u64, BTreeSet<String>)>,
@@ -214,10 +223,79 @@ impl Store {
             Incoming::Membership { .. } => self.membership_views(),
             _ => Vec::new(),
         };
-        match reader.take(incoming, &held, self) {
+        let read = || {
+            let opened = reader.open(incoming, &held, self)?;
+            let found = opened.found.iter();
+            let results = found.map(|found| {
+                let keys = opened.keys_for(found, &self.membership);
+                self.pool
+                    .verified(&found.view, keys, || reader.verify(&opened, found))
+            });
+            let results = results.collect();
+            reader.settle(opened, results, self)
+        };
+        match read() {
             Ok(taken) => taken,
             Err(never) => match never {},
         }
+    }
+
+    /// Judges a call for a cosignature, and stores the pledge that it makes.
+    pub(super) fn pledge(
+        &mut self,
+        who: &Identity,
+        mesh: &MeshId,
+        of: &SiteId,
+        checkpoint: &Checkpoint,
+        now: u64,
+    ) -> (wire::Response, Option<Pledge>) {
+        let keys = self.membership.keys_of(of);
+        let views = keys.map(KeyHistory::views).unwrap_or_default();
+        let empty = BTreeMap::new();
+        let nodes = self.nodes.get(of).unwrap_or(&empty);
+        let last = self.pledges.get(of);
+        match witness::judge(checkpoint, &views, self.heads.get(of), nodes, last, now) {
+            Judgement::Sign(pledge) => {
+                self.pledges.insert(*of, pledge);
+                let line = pledge
+                    .cosign(checkpoint, mesh, &who.site, who.keys.witness())
+                    .expect("the pledge is for this checkpoint");
+                let what = wire::response::What::Cosign(wire::CosignResponse {
+                    line: line.line().into_bytes(),
+                    size: pledge.size,
+                });
+                (wire::Response { what: Some(what) }, Some(pledge))
+            }
+            Judgement::NotYet(size) | Judgement::Larger(size) => (not_cosigned(size), None),
+            Judgement::Fork(proof) => {
+                let text = proof.encode().into_bytes();
+                let held = self.forks.entry(*of).or_default();
+                held.insert(Digest::of(&text), text);
+                (not_cosigned(0), None)
+            }
+        }
+    }
+
+    /// Cosigned checkpoints, as the machine is told at start.
+    pub(super) fn known_cosigned(&self, mesh: &MeshId) -> Vec<Cosigned> {
+        let notes = self.cosigned.values();
+        notes
+            .filter_map(|note| Cosigned::check(note.note(), mesh, &self.membership).ok())
+            .collect()
+    }
+
+    /// Keeps new fork proofs within the bound, and leaves only those in `taken`.
+    pub(super) fn keep_forks(&mut self, taken: &mut Taken) {
+        taken.forks.retain(|(site, proof)| {
+            let text = proof.encode().into_bytes();
+            let held = self.forks.entry(*site).or_default();
+            let room = held.len() < limits::FORKS_PER_SITE_MAX;
+            room && held.insert(Digest::of(&text), text).is_none()
+        });
+    }
+
+    fn version(note: &Checkpoint) -> (u64, usize) {
+        (note.size(), note.signers().count())
     }
 
     /// Stores it. True if members may have changed.
@@ -261,6 +339,12 @@ impl Store {
         for (issuer, circle, epoch, key) in &taken.granted {
             self.epoch_keys
                 .insert((*issuer, *circle, *epoch), key.clone());
+        }
+        for (site, note, _) in &taken.cosigned {
+            let newer = |held: &Checkpoint| Self::version(note) > Self::version(held);
+            if self.cosigned.get(site).is_none_or(newer) {
+                self.cosigned.insert(*site, note.clone());
+            }
         }
         self.refused.extend(taken.refused.iter().cloned());
         members && self.refresh_membership(mesh)
@@ -344,8 +428,11 @@ impl Store {
                 digest,
                 directory,
                 directory_after,
+                witnessed,
+                forked,
             } => {
                 let mut heads = self.heads_for(to, *digest);
+                self.evidence_for(&mut heads, *witnessed, *forked);
                 let mut told = self.addresses.clone();
                 told.retain(|site, _| self.membership.member(site).is_some());
                 heads.address = directory::page(
@@ -365,6 +452,34 @@ impl Store {
                     text: "no feed of this name is for you".into(),
                 }),
             },
+            // Answered when the pledge is on disk.
+            Ask::Cosign { .. } => return not_cosigned(0),
+            Ask::Checkpoints { site } => What::Checkpoints(wire::CheckpointsResponse {
+                head: self
+                    .heads
+                    .get(site)
+                    .map_or_else(Vec::new, |head| head.checkpoint.note().to_vec()),
+                cosigned: self
+                    .cosigned
+                    .get(site)
+                    .map_or_else(Vec::new, |note| note.note().to_vec()),
+            }),
+            Ask::Returned { from } => {
+                let records = self.records.range((*to, *from)..=(*to, u64::MAX));
+                let views = records.flat_map(|(_, views)| views.iter());
+                let page = views.take(limits::FEED_BATCH_RECORDS_MAX);
+                What::Returned(wire::ReturnedResponse {
+                    view: page
+                        .map(|record| record.view().encode().into_bytes())
+                        .collect(),
+                    next: 0,
+                })
+            }
+            Ask::Forks { site } => What::Forks(wire::ForksResponse {
+                proof: self.forks.get(site).map_or_else(Vec::new, |proofs| {
+                    proofs.values().take(1).cloned().collect()
+                }),
+            }),
             Ask::Membership { held, after } => What::Membership(self.acts_for(held, *after)),
         };
         wire::Response { what: Some(what) }
@@ -427,6 +542,40 @@ impl Store {
                 .collect(),
             address: Vec::new(),
             membership: self.membership.digest().0.to_vec(),
+            ..wire::HeadsResponse::default()
+        }
+    }
+
+    /// How far logs are cosigned, and whom fork proofs are held against.
+    fn evidence_for(
+        &self,
+        heads: &mut wire::HeadsResponse,
+        witnessed: Option<Digest>,
+        forked: Option<Digest>,
+    ) {
+        let versions: Vec<(SiteId, (u64, u32))> = self
+            .cosigned
+            .iter()
+            .filter(|(site, _)| self.membership.member(site).is_some())
+            .map(|(site, note)| (*site, (note.size(), note.signers().count() as u32 - 1)))
+            .collect();
+        let digest = compare::witnessed_digest(versions.iter().copied());
+        heads.witnessed = digest.0.to_vec();
+        if witnessed != Some(digest) {
+            let told = versions
+                .iter()
+                .map(|(site, (size, cosignatures))| wire::Witnessed {
+                    site: site.0.to_vec(),
+                    size: *size,
+                    cosignatures: *cosignatures,
+                });
+            heads.cosigned = told.collect();
+        }
+        let sites = || self.forks.keys().copied();
+        let digest = compare::forked_digest(sites());
+        heads.forked = digest.0.to_vec();
+        if forked != Some(digest) {
+            heads.fork = sites().map(|site| site.0.to_vec()).collect();
         }
     }
 
@@ -612,6 +761,14 @@ impl Ledger for Store {
             .get(site)
             .and_then(|nodes| nodes.get(&(0, seq)))
             .copied())
+    }
+    fn node(&self, site: &SiteId, level: u8, index: u64) -> Result<Option<Digest>, Infallible> {
+        let nodes = self.nodes.get(site);
+        Ok(nodes.and_then(|nodes| nodes.get(&(level, index)).copied()))
+    }
+    fn view(&self, site: &SiteId, seq: u64) -> Result<Option<View>, Infallible> {
+        let views = self.records.get(&(*site, seq));
+        Ok(views.and_then(|views| Some(views.first()?.view().clone())))
     }
     fn held(&self, site: &SiteId, seq: u64) -> Result<Option<Digest>, Infallible> {
         Ok(self

@@ -18,6 +18,9 @@ pub struct AuditLog {
     pub older: Vec<String>,
     /// `keys` records with their leaves, ascending.
     pub keys: Vec<(u64, String)>,
+    /// Fork proofs against the site.
+    #[serde(default)]
+    pub forks: Vec<String>,
     /// This site's own id: who makes the bundle.
     pub made_by: SiteId,
 }

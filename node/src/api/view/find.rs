@@ -112,6 +112,9 @@ pub struct Hit {
     /// A grant under which some of it came has ended.
     #[serde(default)]
     pub ended: bool,
+    /// A proof is held that its site signed two histories.
+    #[serde(default)]
+    pub forked: bool,
 }
 impl Item for Hit {
     const LIST: &'static str = "fmesh.find.v1";

@@ -7,7 +7,7 @@ use fmesh_proto::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Item, Removal, Shape, Standing};
+use super::{Item, Removal, Shape, Standing, Witnessed};
 
 /// A site as people and programs name it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,15 @@ pub struct Status {
     pub store_bytes: u64,
     /// Leaves in our log.
     pub log_size: u64,
+    /// That an old backup was put back; null if it never was.
+    #[serde(default)]
+    pub restored: Option<RestoredView>,
+    /// Verifier key under which this site cosigns, for auditors' lists of witnesses; null outside a mesh.
+    #[serde(default)]
+    pub witness_key: Option<String>,
+    /// How far our log is cosigned; null as long as nobody has.
+    #[serde(default)]
+    pub witnessed: Option<Witnessed>,
     /// Own objects.
     pub own: OwnCounts,
     /// Sites that wait for an answer.
@@ -58,6 +67,19 @@ pub struct Status {
 }
 impl Shape for Status {
     const SCHEMA: &'static str = "fmesh.status.v1";
+}
+
+/// An old backup was put back, and our log went on behind what it lacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoredView {
+    /// When the log went on.
+    pub at: Timestamp,
+    /// The first leaf that the backup lacked.
+    pub from: u64,
+    /// Leaves that partners gave back.
+    pub to: u64,
+    /// Records of those leaves that came back, as far as partners were shown them; the others are lost.
+    pub returned: u64,
 }
 
 /// A connection or a request to join that was refused.

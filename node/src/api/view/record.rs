@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Item, RecordDelivery, Shape, Shown, SiteName};
+use super::{Item, RecordDelivery, Shape, Shown, Sighting, SiteName};
 
 /// One line of `record list`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,9 @@ pub struct Record {
     /// Of our own: where it has arrived.
     #[serde(default)]
     pub delivery: Vec<RecordDelivery>,
+    /// Who has seen it, and when at the latest, earliest first: the k-th is when k witnesses had.
+    #[serde(default)]
+    pub seen: Vec<Sighting>,
 }
 impl Shape for Record {
     const SCHEMA: &'static str = "fmesh.record.v1";

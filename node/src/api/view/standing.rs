@@ -4,7 +4,7 @@ use fmesh_proto::{id::CircleId, kinds::OnEnd};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::SiteName;
+use super::{CosignedUs, Fork, SiteName, Witnessed};
 
 /// How it stands between us and one partner.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,12 @@ pub struct Standing {
     pub ended: Vec<EndedGrant>,
     /// Places of its feeds for which it signed two records.
     pub contradictions: Vec<Contradiction>,
+    /// Proofs that it signed two histories, the first ones; whoever checks them needs nobody's word.
+    pub forks: Vec<Fork>,
+    /// How far its log is cosigned.
+    pub witnessed: Option<Witnessed>,
+    /// How far it has cosigned ours.
+    pub cosigned_us: Option<CosignedUs>,
 }
 
 /// A partner signed two records for one place of a feed, so that its readers may be told different things. Both are kept.

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use fmesh_proto::{
-    audit::bundle::{LogSource, Selection, Tree, WriteError, Writer},
+    audit::{
+        bundle::{LogSource, Selection, Tree, WriteError, Writer},
+        fork::ForkProof,
+    },
     id::{Digest, SiteId},
     kinds::Kind,
     note::Checkpoint,
@@ -190,6 +193,12 @@ async fn write(
     let (since, until) = (number(args.since), number(args.until));
     let kinds = joined(args.kinds.iter().map(Kind::to_string));
     let objects = joined(args.objects.iter().cloned());
+    let proofs = logs
+        .iter()
+        .flat_map(|log| &log.forks)
+        .map(|text| ForkProof::decode(text.as_bytes()).map_err(|why| unreadable(&why.to_string())))
+        .collect::<Result<Vec<_>, _>>()?;
+    writer.forks(&proofs).map_err(failed)?;
     for log in logs {
         let site = log.site.site.hex();
         let name = log.site.name.clone();

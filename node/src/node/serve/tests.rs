@@ -40,6 +40,8 @@ async fn pulls(reader: &Plant, issuer: &Plant) {
             digest: None,
             directory: None,
             directory_after: None,
+            witnessed: None,
+            forked: None,
         },
     );
     let Some(wire::response::What::Heads(heads)) = answer.what else {

@@ -746,6 +746,8 @@ impl World {
                 digest: None,
                 directory: None,
                 directory_after: None,
+                witnessed: None,
+                forked: None,
             },
             Ask::Publications {
                 site: self.plant.site,
