@@ -9,7 +9,7 @@ use super::{KeystoreError, private_file};
 
 const FILE: &str = "signed-size";
 
-/// Size and root of the newest checkpoint that left this node.
+/// Size and root of the newest checkpoint that was signed and acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastSigned {
     /// Leaves.
@@ -36,7 +36,7 @@ pub fn load_last_signed(data_dir: &Path) -> Result<Option<LastSigned>, KeystoreE
         .ok_or_else(|| private_file::damaged(&path, "not a size and a root"))
 }
 
-/// Stores it; on disk when it returns. Call it before the checkpoint leaves the node.
+/// Stores it; on disk when it returns. Call it when the store has what it covers: it may lag behind the store, never run ahead.
 pub fn store_last_signed(data_dir: &Path, last: &LastSigned) -> Result<(), KeystoreError> {
     let text = format!("{} {}\n", last.size, last.root.hex());
     private_file::replace(&data_dir.join(FILE), text.as_bytes())

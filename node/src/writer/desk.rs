@@ -49,6 +49,8 @@ pub(super) struct Desk {
     pub(super) membership_views: BTreeMap<(SiteId, u64), View>,
     pub(super) membership: Arc<Membership>,
     pub(super) head: Option<Head>,
+    /// Members' box keys, with the pairwise circle that follows: a key agreement each, so it is made once.
+    pairs: BTreeMap<SiteId, ([u8; 32], CircleId)>,
 }
 
 impl Desk {
@@ -67,6 +69,7 @@ impl Desk {
             membership_views: BTreeMap::new(),
             membership: Arc::default(),
             head: store.head(site)?,
+            pairs: BTreeMap::new(),
         };
         for (circle, floor) in &desk.meta.floors {
             let tail = desk.tails.entry(*circle).or_default();
@@ -236,10 +239,10 @@ impl Work {
         }
         let signed = !applied.issued.is_empty();
         self.setup.store.commit(changes)?;
+        self.tell(told, now);
         if signed {
             self.remember_signed()?;
         }
-        self.tell(told, now);
         Ok(applied)
     }
 
@@ -786,28 +789,31 @@ impl Work {
     }
 
     /// How each circle's members read.
-    fn seals(&self, mesh: &MeshId) -> BTreeMap<CircleId, Seal> {
+    fn seals(&mut self, mesh: &MeshId) -> BTreeMap<CircleId, Seal> {
         let mut seals: BTreeMap<CircleId, Seal> = [(CircleId::MESH_WIDE, Seal::Plain)].into();
         for (id, secret) in &self.desk.secrets {
             if let Some(key) = from_hex(&secret.key).and_then(|k| k.try_into().ok()) {
                 seals.insert(*id, Seal::Group(secret.epoch, EpochKey(key)));
             }
         }
-        for member in self
-            .desk
-            .membership
-            .members()
-            .filter(|m| m.site != self.setup.site)
-        {
+        let Desk {
+            membership, pairs, ..
+        } = &mut self.desk;
+        let (keys, me) = (&self.setup.keys, self.setup.site);
+        pairs.retain(|site, _| membership.member(site).is_some());
+        for member in membership.members().filter(|m| m.site != me) {
             let boxed = member.keys.current().boxed;
-            let id = pairwise_circle(
-                &self.setup.keys,
-                &boxed,
-                mesh,
-                &self.setup.site,
-                &member.site,
-            );
-            seals.insert(id, Seal::Pairwise(boxed));
+            let pair = || {
+                (
+                    boxed,
+                    pairwise_circle(keys, &boxed, mesh, &me, &member.site),
+                )
+            };
+            let (known, id) = pairs.entry(member.site).or_insert_with(pair);
+            if *known != boxed {
+                (*known, *id) = pair();
+            }
+            seals.insert(*id, Seal::Pairwise(boxed));
         }
         seals
     }

@@ -150,7 +150,8 @@ impl Work {
         *self.clearance.borrow() == Clearance::Clear
     }
 
-    /// Our log was signed: that is remembered beside the keys before anything of it leaves.
+    /// Our log was signed and is on disk: that is remembered beside the keys, before the change is acknowledged. Partners are told
+    /// meanwhile. If the node is killed in between, the store holds one change more than is remembered, which is no old backup.
     pub(super) fn remember_signed(&self) -> Result<(), StoreError> {
         match (&self.guard, &self.desk.head) {
             (Some(guard), Some(head)) => guard.remember(head.frontier.size(), head.frontier.root()),
