@@ -27,6 +27,7 @@ mod calls;
 mod codec;
 mod doors;
 mod gate;
+mod holes;
 mod peers;
 mod reach;
 mod reasons;

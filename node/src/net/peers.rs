@@ -175,6 +175,22 @@ impl Peers {
         spare
     }
 
+    /// Members that are reached over circuits that we opened and in no other way, each with the address of one.
+    pub(crate) fn only_relayed(&self) -> Vec<(PeerId, Multiaddr)> {
+        let circuit = |peer: &Peer| {
+            let stays = |c: &&Connection| c.may_prove();
+            let mut all = peer.connections.values().filter(stays);
+            let ours = peer.connections.values().filter(stays).find(|c| c.outbound);
+            (peer.announced && all.all(Connection::is_relayed))
+                .then(|| ours.map(|c| c.address.clone()))
+                .flatten()
+        };
+        let peers = self.peers.iter();
+        peers
+            .filter_map(|(id, peer)| Some((*id, circuit(peer)?)))
+            .collect()
+    }
+
     /// Address of a direct connection to a member that is known to be one for both sides, and whether we dialled it.
     pub(crate) fn direct(&self, peer: &PeerId) -> Option<(&Multiaddr, bool)> {
         let peer = self.peers.get(peer).filter(|peer| peer.announced)?;

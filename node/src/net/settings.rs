@@ -172,6 +172,8 @@ pub(crate) const RELAY_RETRY: Duration = Duration::from_secs(15);
 /// After this time without any verdict on our own addresses, a relay is used as if they could not be reached.
 /// (Tests on loopback, where nothing is far, wait less.)
 pub(crate) const REACH_UNKNOWN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
+/// A dial goes over TCP, too, if QUIC did not answer by then.
+pub(crate) const TCP_DIAL_AFTER: Duration = Duration::from_millis(250);
 /// A dial goes through a relay, too, if no direct address answered by then.
 pub(crate) const RELAYED_DIAL_AFTER: Duration = Duration::from_millis(1_500);
 /// A circuit is closed when a direct connection has lasted so long beside it.

@@ -26,6 +26,7 @@ use super::{
     calls::Calls,
     doors::Doors,
     gate::{Gated, Place},
+    holes::Holes,
     peer_key,
     peers::{Ended, Peers},
     reach::Reaching,
@@ -57,15 +58,17 @@ pub(crate) struct Task {
     reaching: Reaching,
     probes: HashMap<ConnectionId, reach::Probe>,
     look: Option<reach::Look>,
+    holes: Holes,
+    /// The circuit that was opened for another try to punch a hole.
+    hole: Option<ConnectionId>,
 }
 
 /// A dial under way, and what it is for.
 struct Dial {
     /// To its own addresses, and through relays.
     ids: Vec<ConnectionId>,
-    /// Addresses through relays that are tried as well if there is no connection by then.
-    relayed: Vec<Multiaddr>,
-    relayed_at: Instant,
+    /// Ways that are tried as well if there is no connection by then.
+    later: VecDeque<(Instant, Vec<Multiaddr>)>,
     /// Answered by `Connected` or `DialFailed`.
     member: bool,
     /// To be sent when connected; answered by `JoinAnswer`.
@@ -94,6 +97,8 @@ impl Task {
             reaching,
             probes: HashMap::new(),
             look: None,
+            holes: Holes::default(),
+            hole: None,
         }
     }
 
@@ -173,11 +178,12 @@ impl Task {
         for (peer, id) in self.calls.expire(now) {
             self.emit_call_failed(&peer, id, "timed out behind other calls to it");
         }
-        self.dial_through_relays(now);
+        self.dial_later(now);
         self.hurry_joins(now);
         self.look_at_doors(now);
         self.end_look(now);
         self.close_spare_circuits(now);
+        self.try_holes(now);
         self.look_for_relay(now);
         self.expire_probes(now);
     }

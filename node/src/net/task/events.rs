@@ -123,7 +123,7 @@ impl Task {
             answered: Instant::now(),
             used: Instant::now(),
             asked_to_join: false,
-            close_at: self.begin_look(id),
+            close_at: self.begin_look(id).or_else(|| self.begin_hole(id)),
         };
         let reached = !outbound && place == Place::Member && !connection.is_relayed();
         self.peers.insert(peer, id, connection);
@@ -139,7 +139,8 @@ impl Task {
     }
 
     pub(super) fn on_dial_error(&mut self, peer: PeerId, id: ConnectionId, error: &DialError) {
-        if self.end_probe(id, Some(probe_failure(error))) || self.look_failed(id) {
+        let is_hole = self.hole.take_if(|hole| *hole == id).is_some();
+        if is_hole || self.end_probe(id, Some(probe_failure(error))) || self.look_failed(id) {
             return;
         }
         let Some(dial) = self.dials.get_mut(&peer) else {
@@ -151,16 +152,15 @@ impl Task {
             return; // of somebody else: a dial back, a hole punched
         }
         let mut reason = dial_error(error);
-        if !dial.relayed.is_empty() {
-            let relayed = std::mem::take(&mut dial.relayed);
-            match self.dial_addresses(peer, relayed) {
+        if let Some((_, next)) = dial.later.pop_front() {
+            match self.dial_addresses(peer, next) {
                 Ok(id) => {
                     if let Some(dial) = self.dials.get_mut(&peer) {
                         dial.ids.push(id);
                     }
                     return;
                 }
-                Err(error) => reason = format!("{reason}; through relays: {error}"),
+                Err(error) => reason = format!("{reason}; another way: {error}"),
             }
         }
         if self

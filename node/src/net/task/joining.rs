@@ -15,7 +15,7 @@ use super::{
         settings,
         ways::{Attempt, Way},
     },
-    Dial, Task,
+    Task,
 };
 
 /// What is to be asked of a peer once it is connected.
@@ -121,16 +121,9 @@ impl Task {
             dial.join = Some(asking);
             return Ok(());
         }
-        let dialled = self.dial_addresses(peer, addresses);
-        match dialled {
-            Ok(id) => {
-                let dial = Dial {
-                    ids: vec![id],
-                    relayed: Vec::new(),
-                    relayed_at: Instant::now(),
-                    member: false,
-                    join: Some(asking),
-                };
+        match self.dial_in_order(peer, addresses) {
+            Ok(mut dial) => {
+                dial.join = Some(asking);
                 self.dials.insert(peer, dial);
                 Ok(())
             }

@@ -1,6 +1,6 @@
 //! Orders of the node, one function each.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use fmesh_proto::{id::PeerKey, wire};
 use libp2p::{
@@ -167,7 +167,7 @@ impl Task {
         }
     }
 
-    /// Dials the direct addresses at once; those through relays soon after, or at once if there are no others.
+    /// Dials a member at the addresses that it named.
     pub(super) fn dial(&mut self, peer: PeerId, addresses: &[String]) -> Result<Dial, String> {
         let mut parsed: Vec<Multiaddr> = Vec::with_capacity(addresses.len());
         for text in addresses {
@@ -183,16 +183,31 @@ impl Task {
         let ours = |address: &Multiaddr| address.iter().any(|part| part == Protocol::P2p(me));
         // Through ourselves leads no way.
         parsed.retain(|address| !is_relayed(address) || !ours(address));
-        let (relayed, direct): (Vec<_>, Vec<_>) = parsed.into_iter().partition(is_relayed);
-        let (first, relayed) = match direct.is_empty() {
-            true => (relayed, Vec::new()),
-            false => (direct, relayed),
-        };
-        let id = self.dial_addresses(peer, first)?;
+        self.dial_in_order(peer, parsed)
+    }
+
+    /// Dials QUIC at once, TCP soon after, and through relays after that; each at once if there is nothing before it. Holes can be
+    /// punched between two nodes only if their relay saw both over the same transport, so QUIC comes before TCP by more than chance.
+    pub(super) fn dial_in_order(
+        &mut self,
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+    ) -> Result<Dial, String> {
+        let udp = |address: &Multiaddr| address.iter().any(|part| matches!(part, Protocol::Udp(_)));
+        let (relayed, direct): (Vec<_>, Vec<_>) = addresses.into_iter().partition(is_relayed);
+        let (quic, tcp): (Vec<_>, Vec<_>) = direct.into_iter().partition(udp);
+        let now = Instant::now();
+        let mut later = VecDeque::from([
+            (now, quic),
+            (now + settings::TCP_DIAL_AFTER, tcp),
+            (now + settings::RELAYED_DIAL_AFTER, relayed),
+        ]);
+        later.retain(|(_, addresses)| !addresses.is_empty());
+        let first = later.pop_front().map(|(_, first)| first);
+        let id = self.dial_addresses(peer, first.unwrap_or_default())?;
         Ok(Dial {
             ids: vec![id],
-            relayed,
-            relayed_at: Instant::now() + settings::RELAYED_DIAL_AFTER,
+            later,
             member: false,
             join: None,
         })
@@ -224,12 +239,12 @@ impl Task {
         }
     }
 
-    /// Dials that got no answer from any direct address so far.
-    pub(super) fn dial_through_relays(&mut self, now: Instant) {
+    /// Dials that got no answer so far go another way besides.
+    pub(super) fn dial_later(&mut self, now: Instant) {
         let mut due = Vec::new();
         for (peer, dial) in &mut self.dials {
-            if dial.relayed_at <= now && !dial.relayed.is_empty() {
-                due.push((*peer, std::mem::take(&mut dial.relayed)));
+            if let Some((_, next)) = dial.later.pop_front_if(|(at, _)| *at <= now) {
+                due.push((*peer, next));
             }
         }
         for (peer, addresses) in due {
@@ -239,7 +254,7 @@ impl Task {
                         dial.ids.push(id);
                     }
                 }
-                Err(error) => tracing::debug!(%peer, %error, "cannot dial through a relay"),
+                Err(error) => tracing::debug!(%peer, %error, "cannot dial another way"),
             }
         }
     }

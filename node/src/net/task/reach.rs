@@ -15,8 +15,8 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     super::{
-        NetEvent, Probed, behaviour::BehaviourEvent, peer_id_of, peer_key, reach::is_relayed,
-        reasons::probe_failure, settings,
+        NetEvent, Probed, behaviour::BehaviourEvent, holes::TRY_TIME, peer_id_of, peer_key,
+        reach::is_relayed, reasons::probe_failure, settings,
     },
     Task,
 };
@@ -307,6 +307,34 @@ impl Task {
         for (peer, id) in self.peers.spare_circuits(stable) {
             self.close_connection(&peer, id, "a direct connection has replaced it");
         }
+    }
+
+    /// Opens another circuit to a member that is reached over one alone: both sides try again to punch a hole.
+    pub(super) fn try_holes(&mut self, now: Instant) {
+        let relayed = self.peers.only_relayed();
+        let peers: Vec<PeerId> = relayed.iter().map(|(peer, _)| *peer).collect();
+        if self.hole.is_some() {
+            return;
+        }
+        let due = self.holes.due(&peers, now);
+        let Some((peer, circuit)) = relayed.into_iter().find(|(peer, _)| Some(*peer) == due) else {
+            return;
+        };
+        let options = DialOpts::peer_id(peer)
+            .condition(PeerCondition::Always)
+            .addresses(vec![circuit])
+            .build();
+        let id = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => self.hole = Some(id),
+            Err(error) => tracing::debug!(%peer, %error, "no further try to punch a hole"),
+        }
+    }
+
+    /// Another try begins if its circuit stands now: when that is to be closed.
+    pub(super) fn begin_hole(&mut self, id: ConnectionId) -> Option<Instant> {
+        self.hole.take_if(|hole| *hole == id)?;
+        Some(Instant::now() + TRY_TIME)
     }
 
     /// Dials one address of a member, whatever else is connected.
