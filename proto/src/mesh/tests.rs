@@ -654,7 +654,7 @@ fn old_checkpoints_that_are_gossiped_again_change_nothing_and_are_seen() {
     assert_eq!(pair.gossip(message(&all[0])), Verdict::Accept);
     pair.input(Input::Taken(Progress {
         work: 0,
-        heads: vec![(pair.b, all[0].size(), Digest([0; 32]))],
+        heads: vec![(pair.b, all[0].size(), all[0].checkpoint.root())],
         ..Progress::default()
     }));
     assert_eq!(blamed(&mut pair, message(&all[0])), None, "merely late");
