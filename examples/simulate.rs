@@ -6,7 +6,7 @@
 //!
 //! `cargo run --release --example simulate -- scale --sites 100` founds one mesh in which a tenth of all messages is lost, and lets
 //! some sites publish, join, be put out and crash. It waits until everything has arrived everywhere, and prints messages and bytes
-//! per site: to get there, for the changes, and for a quiet quarter of an hour. A thousand sites take some ten minutes.
+//! per site: to get there, for the changes, and for a quiet quarter of an hour. The time that it takes here grows with the square of the sites.
 
 use std::{
     num::NonZero,
