@@ -3,7 +3,7 @@
 //! Ground state is what was signed: views of records, publications, checkpoints, tree nodes. Private
 //! state is what the operator entered: objects, circles, invites. Everything else is derived from the two.
 //! Reading is open to all through this handle; writing goes through [`Store::commit`], which only `writer`
-//! calls: one atomic batch, then flush, then return. What others sent goes in by [`Store::write`], several batches to one
+//! calls: one atomic batch, then flush with `fdatasync` (`acknowledged`), then return. What others sent goes in by [`Store::write`], several batches to one
 //! [`Store::flush`]. A batch can be read before it is on disk; whoever reads what will leave the site holds
 //! [`Store::settled`] meanwhile, so that no partner ever sees what a crash could make us forget.
 //!
@@ -65,7 +65,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
 };
 
-use self::{acknowledged::Acknowledged, keys::Table, read::decoded};
+use self::{
+    acknowledged::{Acknowledged, SLED_FILE},
+    keys::Table,
+    read::decoded,
+};
 
 mod acknowledged;
 mod changes;
@@ -179,12 +183,16 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let shown = dir.display();
         let io = |error: std::io::Error| StoreError::Io(format!("{shown}: {error}"));
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .map_err(io)?;
-        let file = dir.join("db");
+        if !dir.try_exists().map_err(io)? {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)
+                // A name is on disk when the directory that holds it is.
+                .and_then(|()| fs::File::open(dir.join(".."))?.sync_all())
+                .map_err(io)?;
+        }
+        let file = dir.join(SLED_FILE);
         let old = file.try_exists().map_err(io)? && file.metadata().map_err(io)?.len() > 0;
         let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES);
         // sled asserts while it recovers a damaged file; here such a panic becomes the error that it means.
@@ -274,6 +282,7 @@ impl Store {
             return Ok(());
         }
         self.db.flush().map_err(StoreError::of)?;
+        acknowledged.sync()?;
         let written = acknowledged.written;
         acknowledged.set(written)
     }
@@ -294,7 +303,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.batch(writes)?;
         self.db.flush().map_err(StoreError::of)?;
-        Ok(())
+        self.acknowledged().sync()
     }
 
     fn batch(
