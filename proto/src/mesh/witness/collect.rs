@@ -28,7 +28,8 @@ const AGAIN_MS: u64 = 500;
 const AGAIN_MAX: u32 = 6;
 /// A cosignature waits this long for others to be told with it: everybody checks each line of each version...
 const GATHER_MS: u64 = 1_000;
-/// ... and one that comes after the first version was told waits longer.
+/// ... and one that comes after the first version was told waits longer, four times as long after each version: in a
+/// large mesh cosignatures come one by one for hours, and each version goes to everybody.
 const LATE_MS: u64 = 3_000;
 
 /// How far the collection is.
@@ -48,6 +49,8 @@ pub(in crate::mesh) struct Collecting {
     due: BTreeMap<SiteId, (u64, u32)>,
     /// Cosignatures in the version that was given to the writer last.
     told: usize,
+    /// Versions of this checkpoint that were told.
+    versions: u32,
     tell_at: Option<u64>,
     /// What the writer has: gossiped when it is on disk.
     storing: Option<Checkpoint>,
@@ -80,6 +83,7 @@ impl Collecting {
                 collecting.signed.extend(found.map(|line| (*witness, line)));
             }
             collecting.told = collecting.signed.len();
+            collecting.versions = u32::from(collecting.told > 0);
         }
         collecting
     }
@@ -166,6 +170,7 @@ impl Mesh {
         own.signed.clear();
         own.waiting.clear();
         own.told = 0;
+        own.versions = 0;
         own.due = connected.into_iter().map(|site| (site, (now, 0))).collect();
     }
 
@@ -203,10 +208,10 @@ impl Mesh {
         };
         self.own.signed.insert(from, line);
         let nobody_else = self.own.waiting.is_empty() && self.own.due.is_empty();
-        let gather = match (self.own.told, nobody_else) {
+        let gather = match (self.own.versions, nobody_else) {
             (0, true) => 0,
             (0, false) => GATHER_MS,
-            _ => LATE_MS,
+            (told, _) => LATE_MS << (2 * (told - 1)),
         };
         self.own.tell_at.get_or_insert(self.now + gather);
     }
@@ -230,6 +235,7 @@ impl Mesh {
             return;
         }
         self.own.told = self.own.signed.len();
+        self.own.versions += 1;
         let whole = self
             .own
             .signed
