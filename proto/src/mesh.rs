@@ -49,6 +49,7 @@ pub mod page;
 mod pull;
 mod serve;
 mod stale;
+mod tended;
 #[cfg(test)]
 mod tests;
 pub mod witness;
@@ -57,6 +58,8 @@ pub use self::{
     own::{AskOwn, OwnLog},
     serve::not_cosigned,
 };
+
+use self::tended::Tended;
 
 /// What happened.
 #[derive(Debug)]
@@ -352,8 +355,12 @@ pub struct Mesh {
     own_record: Option<wire::AddressRecord>,
     /// How far we have read others' directories.
     directory_after: Option<SiteId>,
-    logs: BTreeMap<SiteId, Log>,
-    feeds: BTreeMap<(SiteId, CircleId), Feed>,
+    logs: Tended<SiteId, Log>,
+    /// Something happened after which more of a log may be asked for: somebody has more, or a call is over.
+    pull_due: bool,
+    feeds: Tended<(SiteId, CircleId), Feed>,
+    /// Whom we visit in this round, and until when.
+    visit: Option<(SiteId, u64)>,
     peers: BTreeMap<SiteId, Peer>,
     /// Those that are connected or dialled: a few of the many in a large mesh.
     engaged: BTreeSet<SiteId>,
@@ -379,11 +386,9 @@ pub struct Mesh {
 struct Log {
     size: u64,
     root: Option<Digest>,
-    /// Largest size that a connected peer claims, and who.
+    /// Larger sizes that connected peers claim.
     claims: BTreeMap<SiteId, u64>,
     fetching: bool,
-    /// Do not ask again before; set when asking at once would bring nothing.
-    not_before: u64,
     /// Publications of it accepted lately: a token bucket (tokens, at time).
     bucket: (u32, u64),
     age: stale::Age,
@@ -400,6 +405,17 @@ struct Log {
     /// A call for its checkpoints is open.
     comparing: bool,
     contradicted: bool,
+}
+
+impl Log {
+    /// Somebody has more of it, or tells another one.
+    fn is_open(&self) -> bool {
+        self.claims.values().any(|size| *size > self.size)
+            || self.suspect.is_some()
+            || self
+                .cosigned_claim
+                .is_some_and(|(_, version)| version > self.cosigned)
+    }
 }
 
 /// How far we have a feed.
@@ -429,8 +445,7 @@ struct Peer {
     /// What they come from, once the member has signed any.
     record: Option<wire::AddressRecord>,
     recorded_at: u64,
-    /// In a large mesh: connected for a visit, and let go for a while.
-    visit_until: u64,
+    /// In a large mesh: let go for a while.
     rest_until: u64,
     dialling: bool,
     dial_at: u64,
@@ -534,8 +549,10 @@ impl Mesh {
             membership: setup.membership,
             own_record: setup.own_record,
             directory_after: None,
-            logs: BTreeMap::new(),
-            feeds: BTreeMap::new(),
+            logs: Tended::default(),
+            pull_due: false,
+            feeds: Tended::default(),
+            visit: None,
             peers: BTreeMap::new(),
             engaged: BTreeSet::new(),
             calls: BTreeMap::new(),
@@ -553,13 +570,13 @@ impl Mesh {
         }
         mesh.asking = own::Asking::new(setup.ask_own, now);
         for known in setup.cosigned {
-            mesh.logs.entry(known.site).or_default().cosigned = known.version();
+            mesh.logs.or_default(known.site).cosigned = known.version();
         }
         for (site, name) in setup.forks {
             mesh.forked.entry(site).or_default().insert(name);
         }
         for (issuer, circle, position) in setup.feeds {
-            mesh.feeds.entry((issuer, circle)).or_default().position = position;
+            mesh.feeds.or_default((issuer, circle)).position = position;
         }
         for record in setup.addresses {
             if let Some(site) = SiteId::from_slice(&record.site).filter(|site| *site != mesh.me) {
@@ -616,19 +633,17 @@ impl Mesh {
         let hellos = peers().filter_map(|peer| peer.hello_at);
         let heads = peers().filter_map(Peer::heads_due);
         let members = peers().filter_map(Peer::members_due);
-        let logs = self.logs.values().map(|log| log.not_before);
         let feeds = self
             .feeds
-            .iter()
-            .filter(|(_, feed)| feed.tail > feed.position && feed.not_before > self.now)
+            .open()
+            // What waits for something else than time (an answer, the writer) has its moment behind it.
+            .filter(|(_, feed)| feed.is_open() && feed.not_before > self.now)
             .filter(|((issuer, _), _)| self.is_connected(issuer))
             .map(|(_, feed)| feed.not_before);
-        // What waits for something else than time (an answer, the writer) has its moment behind it.
-        let pauses = logs.chain(feeds).filter(|at| *at > self.now);
         hellos
             .chain(heads)
             .chain(members)
-            .chain(pauses)
+            .chain(feeds)
             .chain(self.caution.ends())
             .chain(self.cosignatures_due())
             .chain(self.asking.ends())
@@ -654,15 +669,19 @@ impl Mesh {
             self.next_round = self.now + self.chance.between(ROUND_MS);
             self.visit_somebody();
         }
+        self.logs.settle(Log::is_open);
+        self.feeds.settle(Feed::is_open);
         self.let_go();
         self.dial_due();
         self.greet_again();
         self.ask_members();
         self.release();
         self.ask_heads();
-        self.pull_logs();
+        if std::mem::take(&mut self.pull_due) {
+            self.pull_logs();
+            self.pull_evidence();
+        }
         self.pull_feeds();
-        self.pull_evidence();
         self.look_after_own();
         self.collect_cosignatures();
     }
@@ -685,6 +704,7 @@ impl Mesh {
         peer.compared = None;
         peer.members = members::Exchange::default();
         peer.forks.clear();
+        self.pull_due = true;
         self.say_hello(site);
         self.ask_to_cosign(site);
     }
@@ -708,11 +728,11 @@ impl Mesh {
             };
             peer.dial_at = (self.now + peer.backoff + jitter).max(peer.rest_until);
         }
-        for log in self.logs.values_mut() {
+        self.logs.change_open(|log| {
             log.claims.remove(site);
             log.suspect = log.suspect.filter(|suspect| suspect != site);
             log.cosigned_claim = log.cosigned_claim.filter(|(peer, _)| peer != site);
-        }
+        });
         let lost: Vec<u64> = self
             .calls
             .iter()
@@ -755,12 +775,20 @@ impl Mesh {
     }
 
     fn grow(&mut self, site: &SiteId, size: u64, root: Digest) {
-        let log = self.logs.entry(*site).or_default();
+        let log = self.logs.or_default(*site);
         if size >= log.size {
             log.size = size;
             log.root = Some(root);
+            log.claims.retain(|_, claimed| *claimed > size);
+            self.pull_due |= log.cosigned_claim.is_some();
         }
         self.reached(site);
+    }
+
+    /// A peer has so much of a log.
+    fn claimed(&mut self, site: SiteId, by: SiteId, size: u64) {
+        self.logs.or_default(site).claims.insert(by, size);
+        self.pull_due = true;
     }
 
     fn connected(&self) -> impl Iterator<Item = SiteId> {
@@ -790,6 +818,21 @@ impl Mesh {
 
     fn open_calls(&self, to: &SiteId) -> usize {
         self.calls.values().filter(|(site, _)| site == to).count()
+    }
+
+    /// How many calls more each connected peer may be asked; who has none left is not in it.
+    fn free_calls(&self) -> BTreeMap<SiteId, usize> {
+        let mut free: BTreeMap<SiteId, usize> = self
+            .connected()
+            .map(|site| (site, CALLS_PER_PEER))
+            .collect();
+        for (to, _) in self.calls.values() {
+            if let Some(left) = free.get_mut(to) {
+                *left = left.saturating_sub(1);
+            }
+        }
+        free.retain(|_, left| *left > 0);
+        free
     }
 
     fn take(&mut self, work: Work, incoming: Incoming) {
@@ -835,6 +878,11 @@ pub fn heads_digest(
 }
 
 impl Feed {
+    /// There is more of it.
+    fn is_open(&self) -> bool {
+        self.tail > self.position
+    }
+
     /// What is asked for next comes after this.
     fn end(&self) -> u64 {
         self.given.max(self.position)

@@ -104,11 +104,12 @@ impl Mesh {
             if site == self.me || self.membership.member(&site).is_none() {
                 continue;
             }
-            let log = self.logs.entry(site).or_default();
+            let log = self.logs.or_default(site);
             let version = (told.size, told.cosignatures);
             if version > log.cosigned && log.cosigned_claim.is_none_or(|(_, known)| version > known)
             {
                 log.cosigned_claim = Some((from, version));
+                self.pull_due = true;
             }
         }
         for site in &heads.fork {
@@ -127,8 +128,9 @@ impl Mesh {
 
     /// Asks for checkpoints and proofs that somebody connected has.
     pub(super) fn pull_evidence(&mut self) {
+        let mut free = self.free_calls();
         let mut wanted: Vec<(SiteId, SiteId)> = Vec::new();
-        for (site, log) in &self.logs {
+        for (site, log) in self.logs.open() {
             if log.comparing {
                 continue;
             }
@@ -136,17 +138,20 @@ impl Mesh {
                 .cosigned_claim
                 .filter(|(_, version)| version.0 <= log.size && *version > log.cosigned);
             let suspect = log.suspect.filter(|_| !self.forked.contains_key(site));
-            wanted.extend(
-                newer
-                    .map(|(peer, _)| peer)
-                    .or(suspect)
-                    .map(|peer| (*site, peer)),
-            );
+            let Some(peer) = newer.map(|(peer, _)| peer).or(suspect) else {
+                continue;
+            };
+            match free.get_mut(&peer) {
+                Some(left) if *left > 0 => {
+                    *left -= 1;
+                    wanted.push((*site, peer));
+                }
+                // It is forgotten; with a connection it is told again.
+                _ if !self.is_connected(&peer) => wanted.push((*site, peer)),
+                _ => {}
+            }
         }
         for (site, peer) in wanted {
-            if self.is_connected(&peer) && self.open_calls(&peer) >= CALLS_PER_PEER {
-                continue;
-            }
             let Some(log) = self.logs.get_mut(&site) else {
                 continue;
             };
@@ -164,10 +169,9 @@ impl Mesh {
             }
         }
         let due: Vec<(SiteId, SiteId)> = self
-            .peers
-            .iter()
-            .filter(|(peer, state)| state.connected && self.open_calls(peer) < CALLS_PER_PEER)
-            .filter_map(|(peer, state)| Some((*peer, *state.forks.first()?)))
+            .connected_peers()
+            .filter_map(|(peer, state)| Some((peer, *state.forks.first()?)))
+            .filter(|(peer, _)| self.open_calls(peer) < CALLS_PER_PEER)
             .collect();
         for (peer, site) in due {
             if let Some(state) = self.peers.get_mut(&peer) {
@@ -209,9 +213,8 @@ impl Mesh {
     /// A checked checkpoint: stored, or compared with what we follow, or kept until we have followed so far.
     fn take_checkpoint(&mut self, from: SiteId, found: Cosigned) {
         let (site, version) = (found.site, found.version());
-        let log = self.logs.entry(site).or_default();
+        let log = self.logs.or_default(site);
         if version.0 > log.size {
-            log.claims.insert(from, version.0);
             if log
                 .ahead
                 .as_ref()
@@ -219,6 +222,7 @@ impl Mesh {
             {
                 log.ahead = Some(Box::new(found));
             }
+            self.claimed(site, from, version.0);
             return;
         }
         let differs = version.0 < log.size || log.root != Some(found.checkpoint.root());
@@ -281,7 +285,7 @@ impl Mesh {
         };
         let now = self.now;
         let is_busy = self.works.len() >= GOSSIP_WORK_MAX;
-        if is_busy || !self.logs.entry(site).or_default().spend(now) || found.by.is_empty() {
+        if is_busy || !self.logs.or_default(site).spend(now) || found.by.is_empty() {
             return Verdict::Ignore;
         }
         let whole = found.dropped == 0;

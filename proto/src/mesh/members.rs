@@ -55,6 +55,7 @@ impl Mesh {
 
     /// Members changed: whoever is out is let go of, and everybody if we are.
     pub(super) fn note_members(&mut self) {
+        self.pull_due = true;
         let gone: Vec<SiteId> = self
             .connected()
             .filter(|site| !self.is_with(site))
@@ -67,7 +68,10 @@ impl Mesh {
         let members: BTreeSet<SiteId> = self.membership.members().map(|m| m.site).collect();
         for site in members.into_iter().filter(|site| *site != self.me) {
             self.peers.entry(site).or_default();
-            self.feeds.entry((site, CircleId::MESH_WIDE)).or_default();
+            let everyone = (site, CircleId::MESH_WIDE);
+            if !self.feeds.contains_key(&everyone) {
+                self.feeds.or_default(everyone);
+            }
         }
     }
 

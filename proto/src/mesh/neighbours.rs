@@ -115,23 +115,25 @@ impl Mesh {
     }
 
     /// It has records for us that only it can give, or is being visited.
-    fn is_errand(&self, site: &SiteId, peer: &Peer) -> bool {
+    fn is_errand(&self, site: &SiteId) -> bool {
         let owed = || {
             self.feeds
                 .range((*site, CircleId([0; 16]))..=(*site, CircleId([255; 16])))
-                .any(|(_, feed)| feed.tail > feed.position)
+                .any(|(_, feed)| feed.is_open())
         };
-        self.now < peer.visit_until || owed()
+        self.visited() == Some(*site) || owed()
     }
 
     /// All errands, connected or not.
     fn errands(&self) -> BTreeSet<SiteId> {
-        let visits = self.peers.iter();
-        let visits = visits.filter(|(_, peer)| self.now < peer.visit_until);
-        let owed = self.feeds.iter();
-        let owed = owed.filter(|(_, feed)| feed.tail > feed.position);
-        let visits = visits.map(|(site, _)| *site);
-        visits.chain(owed.map(|((site, _), _)| *site)).collect()
+        let owed = self.feeds.open().filter(|(_, feed)| feed.is_open());
+        let owed = owed.map(|((site, _), _)| *site);
+        owed.chain(self.visited()).collect()
+    }
+
+    fn visited(&self) -> Option<SiteId> {
+        let (site, until) = self.visit?;
+        (self.now < until).then_some(site)
     }
 
     /// Who may be dialled, now or later: errands, and others for which there is room.
@@ -203,7 +205,7 @@ impl Mesh {
         let free = |(site, peer): &(SiteId, &Peer)| {
             self.now >= peer.connected_at + SETTLED_MS
                 && peer.serving == 0
-                && !self.is_errand(site, peer)
+                && !self.is_errand(site)
                 && self.open_calls(site) == 0
         };
         let free = self.connected_peers().filter(free);
@@ -230,9 +232,8 @@ impl Mesh {
             return;
         };
         self.want_heads(&site);
-        let now = self.now;
-        if let Some(peer) = self.peers.get_mut(&site).filter(|peer| !peer.connected) {
-            peer.visit_until = now + VISIT_MS;
+        if !self.is_connected(&site) {
+            self.visit = Some((site, self.now + VISIT_MS));
         }
     }
 

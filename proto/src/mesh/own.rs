@@ -128,7 +128,7 @@ impl Mesh {
         if !is_more {
             return;
         }
-        self.logs.entry(me).or_default().claims.insert(from, told);
+        self.claimed(me, from, told);
         self.out.push_back(Output::OwnLog(OwnLog::Behind {
             size: told,
             by: from,

@@ -130,32 +130,36 @@ impl Mesh {
 
     /// For each log that somebody connected has more of: ask one of them, the author first.
     pub(super) fn pull_logs(&mut self) {
-        let wanted: Vec<(SiteId, u64, Vec<SiteId>)> = self
-            .logs
-            .iter()
-            .filter(|(_, log)| !log.claims.is_empty())
-            .filter_map(|(site, log)| {
-                let mut from: Vec<SiteId> = log
-                    .claims
-                    .iter()
-                    .filter(|(_, size)| **size > log.size)
-                    .map(|(peer, _)| *peer)
-                    .collect();
-                from.sort_by_key(|peer| peer != site);
-                let due = !log.fetching && log.not_before <= self.now && !log.contradicted;
-                let ours = *site == self.me;
-                let wanted = !from.is_empty() && due && (!ours || self.asking.is_behind());
-                (wanted && self.membership.follows(site, log.size))
-                    .then_some((*site, log.size, from))
-            })
-            .collect();
-        for (site, from, peers) in wanted {
-            let Some(peer) = peers
-                .into_iter()
-                .find(|peer| self.is_connected(peer) && self.open_calls(peer) < CALLS_PER_PEER)
-            else {
+        let mut free = self.free_calls();
+        let mut asks: Vec<(SiteId, u64, SiteId)> = Vec::new();
+        for (site, log) in self.logs.open() {
+            if free.is_empty() {
+                break;
+            }
+            let ours = *site == self.me;
+            if log.fetching || log.contradicted || (ours && !self.asking.is_behind()) {
+                continue;
+            }
+            let has_more = |peer: &&SiteId| {
+                log.claims.get(*peer).is_some_and(|size| *size > log.size)
+                    && free.contains_key(*peer)
+            };
+            let author = Some(site).filter(has_more);
+            let Some(peer) = author.or_else(|| log.claims.keys().find(has_more)).copied() else {
                 continue;
             };
+            if !self.membership.follows(site, log.size) {
+                continue;
+            }
+            asks.push((*site, log.size, peer));
+            if let Some(left) = free.get_mut(&peer) {
+                *left -= 1;
+                if *left == 0 {
+                    free.remove(&peer);
+                }
+            }
+        }
+        for (site, from, peer) in asks {
             if let Some(log) = self.logs.get_mut(&site) {
                 log.fetching = true;
             }
@@ -179,7 +183,7 @@ impl Mesh {
         };
         let wanted: Vec<(SiteId, CircleId, u64, u64)> = self
             .feeds
-            .iter()
+            .open()
             .filter(|((issuer, _), feed)| {
                 feed.tail > feed.end()
                     && !feed.fetching
@@ -217,6 +221,7 @@ impl Mesh {
 
     /// A call is over: what it was for may be asked for again.
     pub(super) fn call_over(&mut self, call: Call) {
+        self.pull_due = true;
         match call {
             Call::Publications(site) => {
                 if let Some(log) = self.logs.get_mut(&site) {
@@ -299,6 +304,7 @@ impl Mesh {
         let Some((to, call)) = self.calls.remove(&id) else {
             return;
         };
+        self.pull_due = true;
         if to != from {
             self.call_over(call);
             return;
@@ -375,9 +381,9 @@ impl Mesh {
             if !self.membership.follows(&site, held) {
                 continue;
             }
-            let log = self.logs.entry(site).or_default();
+            let log = self.logs.or_default(site);
             if head.size > log.size {
-                log.claims.insert(from, head.size);
+                self.claimed(site, from, head.size);
                 ahead = true;
             } else if head.size == log.size
                 && head.size > 0
@@ -385,6 +391,7 @@ impl Mesh {
             {
                 // Of one size there is one log: its signed checkpoint tells who is wrong.
                 log.suspect = Some(from);
+                self.pull_due = true;
             }
         }
         if let Some(peer) = self.peers.get_mut(&from) {
@@ -409,7 +416,7 @@ impl Mesh {
         if !known && (tail == 0 || self.feeds.range(of_issuer).count() >= FEEDS_PER_ISSUER_MAX) {
             return;
         }
-        let feed = self.feeds.entry((issuer, circle)).or_default();
+        let feed = self.feeds.or_default((issuer, circle));
         if tail > feed.tail {
             feed.tail = tail;
             feed.not_before = 0;
@@ -499,7 +506,7 @@ impl Mesh {
 
     /// A page is on disk up to where it ends, or what is missing of it is asked for again, and all after it.
     fn on_page_taken(&mut self, issuer: SiteId, circle: CircleId, end: u64, progress: &Progress) {
-        let feed = self.feeds.entry((issuer, circle)).or_default();
+        let feed = self.feeds.or_default((issuer, circle));
         feed.writing = feed.writing.saturating_sub(1);
         let reached = progress
             .feeds
@@ -616,9 +623,9 @@ impl Mesh {
             self.misbehaved(from, "gossiped a publication that does not check");
             return Verdict::Reject;
         }
-        let log = self.logs.entry(site).or_default();
+        let log = self.logs.or_default(site);
         if !log.spend(now) {
-            log.claims.insert(from, publication.size());
+            self.claimed(site, from, publication.size());
             return Verdict::Ignore;
         }
         if is_other {
@@ -644,7 +651,7 @@ impl Mesh {
             );
         } else {
             // A gap, or a pull is under way: remember who has it.
-            log.claims.insert(from, publication.size());
+            self.claimed(site, from, publication.size());
         }
         Verdict::Accept
     }
@@ -673,7 +680,7 @@ impl Mesh {
         }
         for (issuer, circle, position) in progress.feeds {
             let new = !self.feeds.contains_key(&(issuer, circle));
-            let feed = self.feeds.entry((issuer, circle)).or_default();
+            let feed = self.feeds.or_default((issuer, circle));
             feed.position = feed.position.max(position);
             feed.tail = feed.tail.max(feed.position);
             if new {
@@ -684,22 +691,21 @@ impl Mesh {
             self.want_heads(&issuer);
         }
         for feed in progress.rewound {
-            let old = self.feeds.remove(&feed).unwrap_or_default();
-            let again = super::Feed {
-                tail: old.tail.max(old.position).max(1),
+            let feed = self.feeds.or_default(feed);
+            *feed = super::Feed {
+                tail: feed.tail.max(feed.position).max(1),
                 // The pages that are on their way are for nothing.
-                writing: old.writing,
-                fetching: old.fetching,
+                writing: feed.writing,
+                fetching: feed.fetching,
                 ..super::Feed::default()
             };
-            self.feeds.insert(feed, again);
         }
         for (issuer, circle) in progress.pull {
-            let feed = self.feeds.entry((issuer, circle)).or_default();
+            let feed = self.feeds.or_default((issuer, circle));
             feed.tail = feed.tail.max(feed.position + 1);
         }
         for (site, size, cosignatures) in progress.cosigned {
-            let log = self.logs.entry(site).or_default();
+            let log = self.logs.or_default(site);
             log.cosigned = log.cosigned.max((size, cosignatures));
             if site == self.me {
                 self.on_own_cosigned();

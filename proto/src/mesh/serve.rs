@@ -143,7 +143,7 @@ impl Mesh {
             let text = "a fork proof is held against your log: it is not cosigned any more";
             return Err(Box::new(refusal("forked", text)));
         }
-        let log = self.logs.entry(from).or_default();
+        let log = self.logs.or_default(from);
         if !log.spend_cosign(now) {
             return Err(Box::new(refusal(
                 "busy",
@@ -151,8 +151,9 @@ impl Mesh {
             )));
         }
         if checkpoint.size() > log.size {
-            log.claims.insert(from, checkpoint.size());
-            return Err(Box::new(not_cosigned(log.size)));
+            let size = log.size;
+            self.claimed(from, from, checkpoint.size());
+            return Err(Box::new(not_cosigned(size)));
         }
         Ok(Box::new(checkpoint))
     }

@@ -877,7 +877,7 @@ fn more_than_we_hold_stops_us_until_it_is_here_and_records_came_back() {
     assert_eq!((&asked.site[..], asked.from), (&pair.mesh.me.0[..], 5));
     // The log is here; now whoever is connected gives back what it was shown, page after page.
     let me = pair.mesh.me;
-    pair.mesh.logs.entry(me).or_default().fetching = false;
+    pair.mesh.logs.or_default(me).fetching = false;
     pair.mesh.grow(&me, 8, Digest([2; 32]));
     pair.input(Input::Tick);
     let (said, calls) = pair.own_log();
