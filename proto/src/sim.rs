@@ -33,6 +33,7 @@
 mod hostile;
 mod malice;
 mod net;
+mod once;
 mod pool;
 mod run;
 mod site;
@@ -42,6 +43,8 @@ mod story;
 mod tests;
 mod truth;
 mod witness;
+
+pub(crate) use once::once;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -108,6 +111,7 @@ pub struct Seen {
 pub struct Sim {
     /// What the network does to messages; may be changed at any time.
     pub faults: Faults,
+    _world: once::World,
     seed: u64,
     now: u64,
     rng: ChaCha8Rng,
@@ -126,6 +130,7 @@ impl Sim {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
+            _world: once::World::new(),
             faults: Faults::NONE,
             seed,
             now: 1,
