@@ -1,15 +1,15 @@
 //! Where members can be reached, as each signs it with its transport key.
 //!
 //! The directory replaces a DHT and rendezvous servers (PROTOCOL section 8.2): members' transport keys come from membership
-//! records, their addresses from here. A record counts if the key that Noise would ask for signed it and its number is
-//! higher than that of the one we hold, so anybody may pass it on: by gossip when it changes, with heads after an absence.
+//! records, their addresses from here. A record counts if a transport key of its site signed it and its number is
+//! higher than that of the one we hold (or its key newer), so anybody may pass it on: by gossip when it changes, with heads after an absence.
 //! A forged or old record changes nothing, and a true one says no more than "I believe to be reachable there".
 //!
 //! What it does not know: what the addresses mean. They are texts within bounds until the network dials them.
 
 use crate::{
     id::{Digest, MeshId, PeerKey, SiteId},
-    keys::{OperatingKeys, PublicKey, SigningKey},
+    keys::{KeyHistory, OperatingKeys, PublicKey, SigningKey},
     limits,
     wire::AddressRecord,
 };
@@ -86,6 +86,16 @@ pub fn verify(
     let bytes = signed_bytes(mesh, record);
     key.verify(&bytes, signature).map_err(|_| wrong)?;
     Ok(site)
+}
+
+/// Which transport key of a site signed a record: its generation, 0 for the manifest's. After a rotation the site goes on with an
+/// old one for a while; a record by a newer key outweighs every record by an older one, whatever their numbers.
+#[must_use]
+pub fn signed_by(record: &AddressRecord, mesh: &MeshId, keys: &KeyHistory) -> Option<usize> {
+    let transports: Vec<PeerKey> = keys.all().map(|set| set.transport).collect();
+    transports
+        .iter()
+        .rposition(|transport| verify(record, mesh, transport).is_ok())
 }
 
 /// Digest of a directory: of the sorted (site, number) of its signed records. Equal digests need no exchange.

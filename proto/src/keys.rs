@@ -7,6 +7,10 @@
 //! seed ── HKDF-SHA256 ─► OperatingKeys: record, log, witness, transport, box
 //! ```
 //!
+//! A rotation is a further `keys` record for a new seed ([`Rotation`], signed by the root): four new keys, and the log key
+//! of the first seed. What a thief of each key can do, and what helps, stands in SECURITY.md, a row for each key; the
+//! tests named there are in `theft`.
+//!
 //! Every key from outside passes the enrolment check of [`PublicKey::from_bytes`], and every
 //! signature anywhere is checked by [`PublicKey::verify`], which is `verify_strict`. With a key of
 //! small order one signature fits many messages, so a site could deny what it signed; batch
@@ -22,8 +26,8 @@ mod manifest;
 mod operating;
 
 pub use history::KeyHistory;
-pub use manifest::{KeySet, manifest_id, sign_manifest};
-pub use operating::{OperatingKeys, pairwise_circle};
+pub use manifest::{KeySet, Rotation, manifest_id, sign_manifest, sign_rotation};
+pub use operating::{Kept, OperatingKeys, pairwise_circle, pairwise_circles};
 
 /// Why a key is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

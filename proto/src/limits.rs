@@ -43,6 +43,9 @@ pub const FEED_BATCH_RUNS_MAX: usize = FEED_BATCH_RECORDS_MAX + 1;
 pub const JOIN_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Encoded answer to a join, which carries the mesh's membership records.
 pub const JOIN_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Box keys from before rotations that a site keeps, to open what was sealed to them; older ones are forgotten, and what comes
+/// sealed to them is pulled from its feed instead.
+pub const BOX_KEYS_KEPT_MAX: usize = 8;
 /// Membership acts of one site that are kept: room for an admin who lets in a mesh of thousands. More are refused.
 pub const ACTS_PER_SITE_MAX: usize = 16 * 1024;
 /// Record bytes in one answer about membership.

@@ -62,7 +62,7 @@ pub struct Member {
     pub since: u64,
 }
 impl Member {
-    /// Its libp2p identity.
+    /// Its newest libp2p identity.
     #[must_use]
     pub fn transport(&self) -> PeerKey {
         self.keys.current().transport
@@ -201,11 +201,12 @@ impl Membership {
         self.members.values()
     }
 
-    /// The member that speaks with this transport key. If several claim it, the one longest in: a later
+    /// The member whose transport key this is, or was before a rotation. If several claim it, the one longest in: a later
     /// member that copies a key into its manifest gains nothing by it.
     #[must_use]
     pub fn by_transport(&self, peer: &PeerKey) -> Option<&Member> {
-        let with_key = self.members.values().filter(|m| m.transport() == *peer);
+        let members = self.members.values();
+        let with_key = members.filter(|m| m.keys.transport_generation(peer).is_some());
         with_key.min_by_key(|m| (m.depth, m.since, m.site))
     }
 

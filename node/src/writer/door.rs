@@ -30,7 +30,7 @@ impl Work {
             .and_then(|id| self.desk.invites.get(&id))
             .cloned();
         let state = invite.as_ref().and_then(|invite| self.state(invite));
-        let own = PeerKey(self.setup.keys.public().transport.0);
+        let own = self.setup.keys.transport();
         let known = |site: &SiteId| {
             invite
                 .as_ref()
@@ -257,7 +257,7 @@ impl Work {
             let member = site.and_then(|site| membership.member(&site));
             member.is_some_and(|member| {
                 member.site != self.setup.site
-                    && directory::verify(record, &ticket.mesh, &member.transport()).is_ok()
+                    && directory::signed_by(record, &ticket.mesh, &member.keys).is_some()
             })
         });
         if addresses.iter().all(|record| record.site != ticket.site.0) {

@@ -394,7 +394,7 @@ impl ForkProof {
         }
         let keys = self.history()?;
         let named = self.witness.as_ref().map(VerifierKey::key);
-        let listed = |key: &PublicKey| *key == keys.current().witness;
+        let listed = |key: &PublicKey| keys.all().any(|set| set.witness == *key);
         if !named.is_some_and(listed) {
             return Err(none("the witness key is not that of the key records in it"));
         }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     id::{MeshId, SiteId},
-    keys::KeyHistory,
+    keys::{KeyHistory, PublicKey},
     log::{leaf_hash, verify_inclusion},
     note::{Checkpoint, NoteError},
 };
@@ -185,12 +185,15 @@ pub(super) fn witnesses(
     let same = other
         .and_then(|other| other.as_ref().ok())
         .filter(|other| other.body() == checkpoint.body());
-    let own = log.keys.map(|keys| keys.current().witness);
+    let is_own = |key: &PublicKey| {
+        log.keys
+            .is_some_and(|keys| keys.all().any(|set| set.witness == *key))
+    };
     let mut seen = Vec::new();
     for witness in anchors
         .witnesses()
         .iter()
-        .filter(|witness| Some(*witness.key()) != own)
+        .filter(|witness| !is_own(witness.key()))
     {
         let mut times = Vec::new();
         for note in [Some(checkpoint), same].into_iter().flatten() {

@@ -153,7 +153,7 @@ pub fn seal_pairwise(
     records: &[View],
     rng: &mut (impl CryptoRng + ?Sized),
 ) -> Result<wire::Sealed, CircleError> {
-    let secret = private(own);
+    let secret = private(own.box_secret());
     let public = X25519HkdfSha256::sk_to_pk(&secret);
     let (enc, ciphertext) =
         hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
@@ -168,7 +168,7 @@ pub fn seal_pairwise(
     Ok(context.sealed(enc.to_bytes().to_vec(), ciphertext))
 }
 
-/// Opens a box that the owner of `from_box` sealed for us.
+/// Opens a box that the owner of `from_box` sealed for us, to our box key or to one before it that is kept.
 pub fn open_pairwise(
     own: &OperatingKeys,
     from_box: &[u8; 32],
@@ -178,16 +178,18 @@ pub fn open_pairwise(
     let enc = outside::<32>(context, sealed)?;
     let enc = <X25519HkdfSha256 as hpke::Kem>::EncappedKey::from_bytes(&enc)
         .map_err(|_| CircleError::Open)?;
-    let plain = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-        &OpModeR::Auth(public(from_box)),
-        &private(own),
-        &enc,
-        LABEL,
-        &sealed.ciphertext,
-        &context.encode(),
-    )
-    .map_err(|_| CircleError::Open)?;
-    decode(&plain)
+    let opened = own.box_secrets().find_map(|secret| {
+        hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+            &OpModeR::Auth(public(from_box)),
+            &private(secret),
+            &enc,
+            LABEL,
+            &sealed.ciphertext,
+            &context.encode(),
+        )
+        .ok()
+    });
+    decode(&opened.ok_or(CircleError::Open)?)
 }
 
 /// What is checked before any cryptography; gives the nonce or the encapsulated key.
@@ -210,8 +212,8 @@ fn outside<const N: usize>(
 
 type Private = <X25519HkdfSha256 as hpke::Kem>::PrivateKey;
 type Public = <X25519HkdfSha256 as hpke::Kem>::PublicKey;
-fn private(own: &OperatingKeys) -> Private {
-    Private::from_bytes(own.box_secret().as_bytes()).expect("any 32 bytes are an X25519 secret")
+fn private(secret: &x25519_dalek::StaticSecret) -> Private {
+    Private::from_bytes(secret.as_bytes()).expect("any 32 bytes are an X25519 secret")
 }
 fn public(bytes: &[u8; 32]) -> Public {
     Public::from_bytes(bytes).expect("any 32 bytes are an X25519 public key")

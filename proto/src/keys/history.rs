@@ -5,7 +5,7 @@
 
 use super::{KeyError, KeySet, PublicKey, manifest_id};
 use crate::{
-    id::{CircleId, Digest, SiteId},
+    id::{CircleId, Digest, PeerKey, SiteId},
     kinds::Kind,
     record::{RecordError, Verified, View},
 };
@@ -139,6 +139,27 @@ impl KeyHistory {
     #[must_use]
     pub fn current(&self) -> &KeySet {
         &self.newest().keys
+    }
+
+    /// Number and core digest of the newest `keys` record: a rotation is the revision after it.
+    #[must_use]
+    pub fn newest_revision(&self) -> (u64, Digest) {
+        let newest = self.newest();
+        (newest.rev, newest.core)
+    }
+
+    /// Whether a record key of this site has this fingerprint, whenever it counted.
+    #[must_use]
+    pub fn names_record_key(&self, fingerprint: &str) -> bool {
+        self.all()
+            .any(|keys| keys.record.fingerprint() == fingerprint)
+    }
+
+    /// The generation of a transport key: 0 for the manifest's, one more with each rotation; the newest one if it has several.
+    #[must_use]
+    pub fn transport_generation(&self, peer: &PeerKey) -> Option<usize> {
+        let same = |(n, keys): (usize, &KeySet)| (keys.transport == *peer).then_some(n);
+        self.all().enumerate().filter_map(same).last()
     }
 
     /// All keys that ever counted, oldest first.

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{KeyError, PublicKey, RootKey};
 use crate::{
-    id::{CircleId, ObjectId, PeerKey, SiteId, from_hex, to_hex},
+    id::{CircleId, Digest, ObjectId, PeerKey, SiteId, from_hex, to_hex},
     kinds::Kind,
     record::{Claims, Fields, Issued, View},
 };
@@ -153,6 +153,51 @@ pub fn sign_manifest(
     )
     .expect("a first revision with five hex keys in its body is a record")
     .full_view()
+}
+
+/// What a further `keys` record has to say: new keys, and its place in the log that it goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rotation {
+    /// Leaf that it becomes; its keys count from the next one on.
+    pub seq: u64,
+    /// Its revision.
+    pub rev: u64,
+    /// Digest of the `keys` record before it.
+    pub prev: Digest,
+    /// Its position in the mesh-wide feed.
+    pub position: u64,
+    /// The new keys, with the log key of before.
+    pub keys: KeySet,
+}
+
+/// The record of a rotation, signed by the root. Whether it fits its log, [`super::KeyHistory::rotate`] says.
+///
+/// # Errors
+/// [`KeyError::Manifest`] if its place cannot be one of a rotation, or if one key would have two roles.
+pub fn sign_rotation(
+    root: &RootKey,
+    rotation: &Rotation,
+    iat: u64,
+    rng: &mut (impl CryptoRng + ?Sized),
+) -> Result<View, KeyError> {
+    let site = root.site();
+    rotation.keys.check(&site)?;
+    let claims = Claims {
+        mesh: None,
+        iss: site,
+        log: 1,
+        seq: rotation.seq,
+        kind: Kind::Keys,
+        id: manifest_id(&site),
+        rev: rotation.rev,
+        prev: Some(rotation.prev),
+        iat: iat.min(i64::MAX.unsigned_abs()),
+        retired: false,
+    };
+    let feeds = [(CircleId::MESH_WIDE, rotation.position)];
+    Issued::sign(claims, &rotation.keys.write(), &feeds, root.key(), rng)
+        .map(|issued| issued.full_view())
+        .map_err(|error| KeyError::Manifest(error.to_string()))
 }
 
 #[cfg(test)]

@@ -230,7 +230,14 @@ fn a_mesh_grows_from_its_founder() {
     );
     let rotated = state.member(&b.site()).unwrap();
     assert_ne!(rotated.transport(), b.keys.public().transport);
-    assert!(state.by_transport(&b.keys.public().transport).is_none());
+    // A site goes on with its old one until partners know the new one.
+    for (generation, peer) in [b.keys.public().transport, rotated.transport()]
+        .iter()
+        .enumerate()
+    {
+        assert_eq!(state.by_transport(peer).map(|m| m.site), Some(rotated.site));
+        assert_eq!(rotated.keys.transport_generation(peer), Some(generation));
+    }
     assert!(state.removed().is_empty());
 }
 

@@ -15,7 +15,7 @@ use crate::{
     audit::fork::ForkProof,
     circle::{self, EpochKey, SealContext},
     id::{CircleId, Digest, MeshId, ObjectId, SiteId},
-    keys::{KeyHistory, OperatingKeys, pairwise_circle},
+    keys::{KeyHistory, OperatingKeys, pairwise_circles},
     kinds::{Grant, Kind, OnEnd, Typed as _},
     limits,
     log::Frontier,
@@ -371,11 +371,17 @@ impl Reader<'_> {
             Incoming::Publications { site, run } => {
                 opened.site = Some(site);
                 opened.head = ledger.head(&site)?;
-                for publication in run {
+                let mut run = run.into_iter().peekable();
+                while let Some(publication) = run.next() {
                     if !self.follow(&mut opened, &site, &publication, ledger)? {
                         break;
                     }
                     self.open_boxes(&mut opened, &publication, ledger)?;
+                    // What comes after new keys is opened and checked with them: it is asked for again.
+                    if publication.plain.iter().any(is_rotation) && run.peek().is_some() {
+                        opened.gap = true;
+                        break;
+                    }
                 }
                 if opened.publications.is_empty() {
                     opened.head = None;
@@ -546,16 +552,20 @@ impl Reader<'_> {
         let Some(keys) = self.membership.keys_of(&site) else {
             return Ok(());
         };
-        let their_box = keys.current().boxed;
-        let pairwise = pairwise_circle(self.keys, &their_box, &self.mesh, &site, &self.me);
+        // As the author sealed it; to which key of ours depends on how much of our log it knew.
+        let theirs = keys.operating_keys_at(publication.from());
+        let their_box = theirs.unwrap_or_else(|| keys.current()).boxed;
+        let pairs: BTreeSet<CircleId> =
+            pairwise_circles(self.keys, &their_box, &self.mesh, &site, &self.me).collect();
         let boxes = publication.sealed.iter().filter_map(|sealed| {
             let circle = CircleId::from_slice(&sealed.circle)?;
             Some((circle, sealed))
         });
         // Grants first: they may open what stands beside them.
-        let (pairs, groups): (Vec<_>, Vec<_>) = boxes.partition(|(circle, _)| *circle == pairwise);
-        for (circle, sealed) in pairs.into_iter().chain(groups) {
-            let is_pairwise = circle == pairwise;
+        let (first, groups): (Vec<_>, Vec<_>) =
+            boxes.partition(|(circle, _)| pairs.contains(circle));
+        for (circle, sealed) in first.into_iter().chain(groups) {
+            let is_pairwise = pairs.contains(&circle);
             let news = (circle, 0)..=(circle, u64::MAX);
             if !is_pairwise
                 && circle != CircleId::MESH_WIDE
@@ -678,6 +688,11 @@ impl Reader<'_> {
                     }
                     placed => placed.map(|()| record),
                 },
+                Err(RecordError::WrongKey { kid, .. })
+                    if found.via.is_some() && !self.knows_key(&opened, found, &kid) =>
+                {
+                    Err(Misfit::KeyUnknown)
+                }
                 Err(error) => Err(Misfit::Refused(error.to_string())),
             };
             let verdict = match verdict {
@@ -726,8 +741,8 @@ impl Reader<'_> {
                     }
                     continue;
                 }
-                Err(Misfit::LeafUnknown) if found.via.is_some() => {
-                    // The log has to come first; the rest of a feed waits for it.
+                Err(Misfit::LeafUnknown | Misfit::KeyUnknown) if found.via.is_some() => {
+                    // The log, or the rotation in it, has to come first; the rest of a feed waits for it.
                     taken.gap = found.author;
                     if opened.feed.is_some() {
                         break;
@@ -793,6 +808,12 @@ impl Reader<'_> {
             }
         }
         Ok(taken)
+    }
+
+    /// Whether its author is known to have, or to have had, a record key with this fingerprint. If not, a rotation may be on its way.
+    fn knows_key(&self, opened: &Opened, found: &Found, kid: &str) -> bool {
+        let keys = opened.keys_for(found, self.membership);
+        keys.is_none_or(|keys| keys.names_record_key(kid) || keys.root().fingerprint() == kid)
     }
 
     /// Evidence that another record stands where this one says it does.
@@ -956,6 +977,12 @@ impl Reader<'_> {
     }
 }
 
+/// A further `keys` record: what comes after it in its log is signed and sealed with other keys.
+fn is_rotation(view: &View) -> bool {
+    let parsed = view.clone().parse();
+    parsed.is_ok_and(|parsed| parsed.claims().kind == Kind::Keys && parsed.claims().seq > 0)
+}
+
 fn is_grant(view: &View) -> bool {
     let parsed = view.clone().parse();
     parsed.is_ok_and(|parsed| parsed.claims().kind == Kind::Grant)
@@ -974,6 +1001,8 @@ fn claimed(found: &Found) -> Option<SiteId> {
 #[derive(Debug)]
 enum Misfit {
     LeafUnknown,
+    /// No `keys` record that is here lists the key that its header names.
+    KeyUnknown,
     /// Its author was put out before it.
     Void,
     /// Something else stands where it says it does.
@@ -984,6 +1013,7 @@ impl std::fmt::Display for Misfit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::LeafUnknown => f.write_str("its leaf is not in the log that we hold"),
+            Self::KeyUnknown => f.write_str("no keys record that is here lists its key"),
             Self::Void => f.write_str("its author was removed before"),
             Self::Elsewhere(why) => f.write_str(why),
             Self::Refused(why) => f.write_str(why),

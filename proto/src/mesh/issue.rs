@@ -71,7 +71,7 @@ pub struct Item {
 pub struct Signed {
     /// Leaf index.
     pub seq: u64,
-    /// The record, everything opened; `None` for the manifest, which the root signed.
+    /// The record, everything opened; `None` for what the root signed: the manifest and rotations.
     pub issued: Option<Issued>,
     /// As the author archives it.
     pub archive: View,
@@ -128,7 +128,7 @@ impl Author<'_> {
         iat: u64,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Issuance, IssueError> {
-        let mut frontier = head.map(|head| head.frontier.clone()).unwrap_or_default();
+        let frontier = head.map(|head| head.frontier.clone()).unwrap_or_default();
         let mut seq = frontier.size();
         let mut records = Vec::with_capacity(items.len() + 1);
         let mut leaves = Vec::with_capacity(items.len() + 1);
@@ -152,11 +152,54 @@ impl Author<'_> {
             leaves.push(leaf);
             seq += 1;
         }
+        self.append(head, frontier, records, &leaves, seals, rng)
+    }
+
+    /// Appends a rotation, which the root signed for this place: `feed` is the position in the mesh-wide feed that it names. Nothing else
+    /// is in its publication, so what a publication holds was sealed with the keys that count at its first leaf.
+    pub fn rotate(
+        &self,
+        head: &Head,
+        record: View,
+        feed: u64,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<Issuance, IssueError> {
+        let leaf = Leaf {
+            hash: leaf_hash(record.core().as_bytes()),
+            views: vec![(CircleId::MESH_WIDE, record.clone())],
+        };
+        let signed = Signed {
+            seq: head.frontier.size(),
+            issued: None,
+            archive: record,
+            feeds: vec![(CircleId::MESH_WIDE, feed, BTreeSet::new())],
+        };
+        let seals = BTreeMap::from([(CircleId::MESH_WIDE, Seal::Plain)]);
+        self.append(
+            Some(head),
+            head.frontier.clone(),
+            vec![signed],
+            &[leaf],
+            &seals,
+            rng,
+        )
+    }
+
+    /// Appends leaves and wraps them into publications.
+    fn append(
+        &self,
+        head: Option<&Head>,
+        mut frontier: crate::log::Frontier,
+        records: Vec<Signed>,
+        leaves: &[Leaf],
+        seals: &BTreeMap<CircleId, Seal>,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<Issuance, IssueError> {
         let total: usize = leaves.iter().map(Leaf::bytes).sum();
         let gossiped = total <= GOSSIPED_BYTES_MAX;
         let mut nodes = Vec::new();
         let mut publications = Vec::new();
-        for chunk in chunks(&leaves, gossiped) {
+        for chunk in chunks(leaves, gossiped) {
             let before = frontier.clone();
             for leaf in chunk {
                 frontier.append(leaf.hash, &mut |level, index, hash| {

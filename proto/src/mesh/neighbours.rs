@@ -39,12 +39,21 @@ impl Mesh {
         let Some(member) = self.membership.member(&site).filter(|_| site != self.me) else {
             return false;
         };
-        let newer = |peer: &Peer| record.seq > peer.record.as_ref().map_or(0, |held| held.seq);
-        if !self.peers.get(&site).is_none_or(newer) {
+        let held = self.peers.get(&site).and_then(|peer| peer.record.as_ref());
+        let keys = &member.keys;
+        let is_rotated = keys.all().count() > 1;
+        if !is_rotated && held.is_some_and(|held| record.seq <= held.seq) {
             return false;
         }
         // A key that is about to be rotated in may have signed it: no blame, and it comes again.
-        if directory::verify(&record, &self.mesh, &member.transport()).is_err() {
+        let Some(by) = directory::signed_by(&record, &self.mesh, keys) else {
+            return false;
+        };
+        let outweighs = |held: &AddressRecord| {
+            let before = directory::signed_by(held, &self.mesh, keys);
+            (Some(by), record.seq) > (before, held.seq)
+        };
+        if !held.is_none_or(outweighs) {
             return false;
         }
         let peer = self.peers.entry(site).or_default();
