@@ -26,6 +26,9 @@
 //! | POST | `/api/v1/pending/{who}/refuse` | | [`view::Pending`] |
 //! | GET | `/api/v1/site` | | [`view::Site`] |
 //! | PUT | `/api/v1/site` | [`view::SitePut`] | [`view::Imported`] |
+//! | GET | `/api/v1/site/keys` | | [`view::SiteKeys`] |
+//! | POST | `/api/v1/site/keys/draft` | | [`view::KeysDraft`], for the root to sign |
+//! | POST | `/api/v1/site/keys` | [`view::RotateRequest`] | [`view::KeysRotated`] |
 //! | GET | `/api/v1/resources?of={who}&retired=true` | | list of [`view::Resource`], by key (`of`: a partner's, by name) |
 //! | GET | `/api/v1/resources/{object}?of={who}` | | [`view::Resource`] |
 //! | PUT | `/api/v1/resources/{key}` | [`view::ResourcePut`] | [`view::Imported`] |

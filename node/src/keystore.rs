@@ -1,7 +1,8 @@
 //! The site's secrets on disk.
 //!
 //! ```text
-//! <data_dir>/keystore.json   0600  seed of the operating keys, site id, key manifest  lose it: recovery words; leak it: rotate
+//! <data_dir>/keystore.json   0600  seed of the operating keys, what is kept of seeds  lose it: the log is closed;
+//!                                  before it, site id, key manifest                    leak it: fmesh site rotate-keys
 //! <data_dir>/signed-size     0600  largest tree this node signed (size, root)         lose it: rollback is not seen locally
 //! <data_dir>/api-token       0600  token of the local API                             leak it: delete it and restart the node
 //! <data_dir>/api-address     0600  where the running node listens                     written and locked at start, removed at stop
@@ -10,13 +11,15 @@
 //! The root secret is drawn in [`create`], signs the manifest, is handed out once as [`RecoveryWords`] and is
 //! not written anywhere. The seed is checked against the manifest whenever the keystore is loaded, so that a
 //! mixed-up or altered file is noticed before anything is signed with it. A file that others can read is not loaded.
+//! Rotation is `renewal`.
 //! What this module does not know: the store, the network, and whether the keys are still the newest ones of the site.
 
 use std::path::{Path, PathBuf};
 
 use fmesh_proto::{
     id::{SiteId, from_hex, to_hex},
-    keys::{KeyHistory, OperatingKeys, RootKey, sign_manifest},
+    keys::{Kept, KeyHistory, KeySet, OperatingKeys, RootKey, sign_manifest},
+    kinds::Kind,
     record::View,
 };
 use jiff::Timestamp;
@@ -26,6 +29,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 mod access;
 mod private_file;
+mod renewal;
 mod signed;
 
 pub use access::{Access, PublishedAddress, load_access, publish_address, token};
@@ -33,8 +37,8 @@ pub use signed::{LastSigned, load_last_signed, store_last_signed};
 
 /// Name of the key file.
 pub const KEYSTORE_FILE: &str = "keystore.json";
-const SCHEMA: &str = "fmesh/keystore/v1";
-/// A keystore holds one manifest and little else; anything longer is not one.
+const SCHEMA: &str = "fmesh/keystore/v2";
+/// A keystore holds two records and little else; anything longer is not one.
 const KEYSTORE_BYTES_MAX: u64 = 256 * 1024;
 
 /// Why a secret file cannot be used.
@@ -109,11 +113,18 @@ impl KeystoreError {
 }
 
 /// The secrets that a running node holds; zeroed when dropped, never printed.
+#[derive(Clone)]
 pub struct Keystore {
     site: SiteId,
     manifest: View,
+    /// The newest rotation; `None` while the manifest's keys count.
+    rotation: Option<View>,
     created: Timestamp,
     seed: Zeroizing<[u8; 32]>,
+    /// Of the seeds before.
+    kept: Kept,
+    /// A seed that may become the next one.
+    next: Option<Zeroizing<[u8; 32]>>,
 }
 
 impl Keystore {
@@ -135,7 +146,7 @@ impl Keystore {
     /// The five operating keys.
     #[must_use]
     pub fn keys(&self) -> OperatingKeys {
-        OperatingKeys::from_seed(&self.seed)
+        OperatingKeys::renewed(&self.seed, &self.kept)
     }
     /// True if these words name this site.
     #[must_use]
@@ -186,6 +197,7 @@ impl std::fmt::Debug for RecoveryWords {
     }
 }
 
+/// The key file. Secrets are hex digits.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
@@ -193,13 +205,109 @@ struct Stored {
     site: SiteId,
     created: Timestamp,
     manifest: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rotation: Option<String>,
     seed: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    boxes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    transport: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 impl Drop for Stored {
     fn drop(&mut self) {
         self.seed.zeroize();
+        self.log.zeroize();
+        self.boxes.zeroize();
+        self.transport.zeroize();
+        self.next.zeroize();
     }
+}
+
+impl Keystore {
+    /// The text of its file.
+    fn text(&self) -> Zeroizing<String> {
+        let hex = |secret: &[u8; 32]| to_hex(secret);
+        let stored = Stored {
+            schema: SCHEMA.to_owned(),
+            site: self.site,
+            created: self.created,
+            manifest: self.manifest.encode(),
+            rotation: self.rotation.as_ref().map(View::encode),
+            seed: hex(&self.seed),
+            log: self.kept.log.as_ref().map(hex),
+            boxes: self.kept.boxes.iter().map(hex).collect(),
+            transport: self.kept.transport.as_ref().map(hex),
+            next: self.next.as_deref().map(hex),
+        };
+        Zeroizing::new(
+            serde_json::to_string_pretty(&stored).expect("texts and hex digits are JSON") + "\n",
+        )
+    }
+
+    /// Reads the text of a file; what is wrong with it, if it is not whole.
+    fn read(stored: &Stored) -> Result<Self, String> {
+        if stored.schema != SCHEMA {
+            return Err(format!(
+                "schema {:?}, this program reads {SCHEMA:?}",
+                stored.schema
+            ));
+        }
+        let secret = |hex: &String| {
+            from_hex(hex)
+                .map(Zeroizing::new)
+                .and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok())
+                .ok_or_else(|| "a secret is not 64 hex digits".to_owned())
+        };
+        let view = |text: &String| View::decode(text.as_bytes()).map_err(|e| e.to_string());
+        let manifest = view(&stored.manifest)?;
+        let (history, _) =
+            KeyHistory::from_manifest(&manifest).map_err(|e| format!("key manifest: {e}"))?;
+        if history.site() != stored.site {
+            return Err("the key manifest is another site's".to_owned());
+        }
+        let rotation = stored.rotation.as_ref().map(view).transpose()?;
+        let listed = match &rotation {
+            Some(rotation) => listed(&history, rotation)?,
+            None => *history.current(),
+        };
+        let keystore = Self {
+            site: stored.site,
+            manifest,
+            rotation,
+            created: stored.created,
+            seed: Zeroizing::new(secret(&stored.seed)?),
+            kept: Kept {
+                log: stored.log.as_ref().map(secret).transpose()?,
+                boxes: stored.boxes.iter().map(secret).collect::<Result<_, _>>()?,
+                transport: stored.transport.as_ref().map(secret).transpose()?,
+            },
+            next: stored
+                .next
+                .as_ref()
+                .map(secret)
+                .transpose()?
+                .map(Zeroizing::new),
+        };
+        if keystore.keys().public() != listed {
+            return Err("the seed does not belong to the key manifest".to_owned());
+        }
+        Ok(keystore)
+    }
+}
+
+/// The keys that a rotation of this site lists.
+fn listed(history: &KeyHistory, rotation: &View) -> Result<KeySet, String> {
+    let record = history.verify(rotation.clone());
+    let record = record.map_err(|e| format!("key rotation: {e}"))?;
+    if record.claims().kind != Kind::Keys {
+        return Err("the key rotation is another record".to_owned());
+    }
+    KeySet::read(&history.site(), record.fields()).map_err(|e| e.to_string())
 }
 
 /// Makes a site: draws root and seed, signs the manifest, writes the key file. Refuses to replace one.
@@ -219,24 +327,17 @@ pub fn create(data_dir: &Path) -> Result<(Keystore, RecoveryWords), KeystoreErro
         u64::try_from(created.as_second()).unwrap_or(0),
         &mut UnwrapErr(getrandom::SysRng),
     );
-    let stored = Stored {
-        schema: SCHEMA.to_owned(),
-        site: root.site(),
-        created,
-        manifest: manifest.encode(),
-        seed: to_hex(seed.as_slice()),
-    };
-    let text = Zeroizing::new(
-        serde_json::to_string_pretty(&stored).expect("texts and hex digits are JSON") + "\n",
-    );
-    private_file::make_dir(data_dir)?;
-    private_file::create(&path, text.as_bytes())?;
     let keystore = Keystore {
-        site: stored.site,
+        site: root.site(),
         manifest,
+        rotation: None,
         created,
         seed,
+        kept: Kept::default(),
+        next: None,
     };
+    private_file::make_dir(data_dir)?;
+    private_file::create(&path, keystore.text().as_bytes())?;
     Ok((keystore, words))
 }
 
@@ -250,34 +351,7 @@ pub fn load(data_dir: &Path) -> Result<Keystore, KeystoreError> {
     };
     let stored: Stored = serde_json::from_str(&text)
         .map_err(|e| damaged(format!("line {}: not a keystore", e.line())))?;
-    if stored.schema != SCHEMA {
-        return Err(damaged(format!(
-            "schema {:?}, this program reads {SCHEMA:?}",
-            stored.schema
-        )));
-    }
-    let seed = from_hex(&stored.seed)
-        .map(Zeroizing::new)
-        .and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok())
-        .map(Zeroizing::new)
-        .ok_or_else(|| damaged("the seed is not 64 hex digits".to_owned()))?;
-    let manifest = View::decode(stored.manifest.as_bytes()).map_err(|e| damaged(e.to_string()))?;
-    let (history, _) =
-        KeyHistory::from_manifest(&manifest).map_err(|e| damaged(format!("key manifest: {e}")))?;
-    if history.site() != stored.site {
-        return Err(damaged("the key manifest is another site's".to_owned()));
-    }
-    if *history.current() != OperatingKeys::from_seed(&seed).public() {
-        return Err(damaged(
-            "the seed does not belong to the key manifest".to_owned(),
-        ));
-    }
-    Ok(Keystore {
-        site: stored.site,
-        manifest,
-        created: stored.created,
-        seed,
-    })
+    Keystore::read(&stored).map_err(damaged)
 }
 
 fn random() -> Result<Zeroizing<[u8; 32]>, KeystoreError> {
@@ -364,12 +438,13 @@ mod tests {
                 .unwrap()
         };
         let other = read(two.path());
-        for member in ["seed", "site", "manifest", "schema"] {
+        for member in ["seed", "site", "manifest", "schema", "log", "rotation"] {
             let mut mixed = read(one.path());
-            mixed[member] = if member == "schema" {
-                "x".into()
-            } else {
-                other[member].clone()
+            mixed[member] = match member {
+                "schema" => "x".into(),
+                "log" => other["seed"].clone(),
+                "rotation" => other["manifest"].clone(),
+                member => other[member].clone(),
             };
             let dir = tempfile::tempdir().unwrap();
             private_file::create(

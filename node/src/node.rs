@@ -7,7 +7,7 @@
 //!           events      no waiting)    what is stored
 //! ```
 //!
-//! - `pilot`: the loop itself. - `ping`: how fast a partner answers. - `serve`: answers to members, read from the store. - `throttle`: how often strangers may knock.
+//! - `pilot`: the loop itself. - `identities`: under which PeerId each member speaks. - `ping`: how fast a partner answers. - `serve`: answers to members, read from the store. - `throttle`: how often strangers may knock.
 //!
 //! The loop never waits for a channel, so a full one cannot stop it: what it has to say is queued, and what comes
 //! next is not read before there is room.
@@ -37,9 +37,10 @@ use crate::{
     net::{self, NetCommand, NetConfig, NetError, Probed, Reach},
     search::Index,
     store::{Store, StoreError},
-    writer::{self, WriteError, Writer, endings::has_ended, unix_now},
+    writer::{self, WriteError, Writer, endings::has_ended, keys::SettleError, unix_now},
 };
 
+mod identities;
 mod pilot;
 mod ping;
 mod serve;
@@ -119,6 +120,8 @@ pub struct Node {
     pub index: Arc<RwLock<Index>>,
     /// Own key manifest.
     pub manifest: View,
+    /// The transport key that this node speaks with until it is stopped.
+    pub transport: PeerKey,
     /// Unix seconds.
     pub started: u64,
     /// Straight to the network, for trials of addresses alone.
@@ -153,6 +156,15 @@ pub enum NodeError {
     /// The writer thread did not start.
     #[error("cannot start: {0}")]
     Start(String),
+}
+
+impl From<SettleError> for NodeError {
+    fn from(error: SettleError) -> Self {
+        match error {
+            SettleError::Keystore(error) => Self::Keystore(error),
+            SettleError::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 impl From<WriteError> for NodeError {
@@ -200,15 +212,16 @@ impl Running {
 impl Node {
     /// Starts everything but the local API.
     pub async fn start(config: Config, keystore: &Keystore) -> Result<Running, NodeError> {
-        let keys = Arc::new(keystore.keys());
-        let path = config.data_dir.join("store");
-        let (store, index) = tokio::task::spawn_blocking(move || -> Result<_, StoreError> {
-            let store = Store::open(&path)?;
+        let (dir, secrets) = (config.data_dir.clone(), keystore.clone());
+        let opened = tokio::task::spawn_blocking(move || -> Result<_, NodeError> {
+            let store = Store::open(&dir.join("store"))?;
+            let keys = writer::keys::settle(&dir, &secrets, &store)?;
             let index = load_index(&store)?;
-            Ok((store, index))
-        })
-        .await
-        .map_err(|e| NodeError::Start(e.to_string()))??;
+            Ok((store, Arc::new(keys), index))
+        });
+        let (store, keys, index) = opened
+            .await
+            .map_err(|e| NodeError::Start(e.to_string()))??;
         let index = Arc::new(RwLock::new(index));
         let setup = writer::Setup {
             store: store.clone(),
@@ -229,7 +242,7 @@ impl Node {
             mdns: config.network.mdns,
         };
         let (commands, events, bound) = net::start(net_config).await?;
-        let peer_id = net::peer_id(&keys.public().transport);
+        let peer_id = net::peer_id(&keys.transport());
         let listening: Vec<String> = bound.iter().map(|a| format!("{a}/p2p/{peer_id}")).collect();
         let (membership_tx, membership_rx) = watch::channel(membership);
         let (live_tx, live_rx) = watch::channel(Arc::new(Live {
@@ -250,6 +263,7 @@ impl Node {
             live: live_rx,
             index,
             manifest: keystore.manifest().clone(),
+            transport: keys.transport(),
             started: unix_now(),
             pings,
             probes: commands.clone(),

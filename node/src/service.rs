@@ -14,6 +14,7 @@ mod error;
 mod fields;
 mod find;
 mod import;
+mod keys;
 mod members;
 mod mesh;
 mod objects;

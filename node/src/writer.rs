@@ -7,6 +7,7 @@
 //!
 //! - `desk`: what the operator owns (objects, circles, invites), the edits of it, and what must be signed because of them.
 //! - `circles`: how circles change. - `grants`: the keys of groups, given and ended. - `endings`: grants to us that end. - `members`: who is put out, and what follows.
+//! - `keys`: new operating keys.
 //! - `own`: whether anything may be signed, after a start or a restored backup. - `witness`: what is cosigned, and what convicts. - `intake`: what others sent, verified by `crew`. - `door`: who knocks, and our own way in.
 //!
 //! A storage error ends the thread: what is on disk is then unknown, and only opening it again tells. Every later call gets
@@ -22,7 +23,7 @@ use std::{
 use fmesh_proto::{
     circle::{Audience, History, Rule},
     id::{CircleId, InviteId, MeshId, ObjectId, PeerKey, SiteId},
-    keys::OperatingKeys,
+    keys::{OperatingKeys, Rotation},
     kinds::{Kind, OnEnd},
     membership::{Membership, Role},
     mesh::{AskOwn, OwnLog, Progress, follow::Incoming},
@@ -32,8 +33,8 @@ use fmesh_proto::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use self::own::Clearance;
 use self::{crew::Crew, desk::Desk, intake::Ahead, own::Guard};
+pub use self::{keys::Rotated, own::Clearance};
 use crate::{
     search::Index,
     store::{Changes, Store, StoreError},
@@ -46,6 +47,7 @@ mod door;
 pub(crate) mod endings;
 mod grants;
 mod intake;
+pub(crate) mod keys;
 mod ledger;
 mod members;
 pub(crate) mod own;
@@ -244,6 +246,8 @@ pub enum Written {
     },
     /// Members changed.
     Membership(Arc<Membership>),
+    /// Our own keys were rotated.
+    Keys(Arc<OperatingKeys>),
     /// Invites or pending joins changed.
     Door,
     /// This site joined or founded a mesh: (mesh, members, addresses of members).
@@ -310,6 +314,12 @@ enum Job {
         reply: oneshot::Sender<wire::Response>,
     },
     OwnLog(OwnLog),
+    DraftKeys(oneshot::Sender<Result<Rotation, WriteError>>),
+    RotateKeys {
+        record: Box<View>,
+        transport_now: bool,
+        reply: oneshot::Sender<Result<Rotated, WriteError>>,
+    },
     Replan,
 }
 
@@ -405,6 +415,32 @@ impl Writer {
     pub async fn dry_run(&self, edits: Vec<Edit>) -> Result<Applied, WriteError> {
         let (tx, rx) = oneshot::channel();
         self.send(Job::DryRun(edits, tx)).await?;
+        rx.await.map_err(|_| WriteError::Stopped)?
+    }
+
+    /// Draws the seed of the next operating keys; gives what the root is to sign.
+    pub async fn draft_keys(&self) -> Result<Rotation, WriteError> {
+        let mut clearance = self.clearance.clone();
+        let asked = clearance.wait_for(|clearance| *clearance != Clearance::Asking);
+        drop(asked.await.map_err(|_| WriteError::Stopped)?);
+        let (reply, rx) = oneshot::channel();
+        self.send(Job::DraftKeys(reply)).await?;
+        rx.await.map_err(|_| WriteError::Stopped)?
+    }
+
+    /// Appends a rotation that was drafted, and goes on with the new keys.
+    pub async fn rotate_keys(
+        &self,
+        record: View,
+        transport_now: bool,
+    ) -> Result<Rotated, WriteError> {
+        let (reply, rx) = oneshot::channel();
+        self.send(Job::RotateKeys {
+            record: Box::new(record),
+            transport_now,
+            reply,
+        })
+        .await?;
         rx.await.map_err(|_| WriteError::Stopped)?
     }
 
@@ -577,6 +613,18 @@ impl Work {
                 self.desk = Desk::load(&self.setup.store, &self.setup.site)?;
                 self.reply(result, reply)
             }
+            Job::DraftKeys(reply) => {
+                let result = self.draft_keys();
+                self.reply(result, reply)
+            }
+            Job::RotateKeys {
+                record,
+                transport_now,
+                reply,
+            } => {
+                let result = self.rotate_keys(*record, transport_now);
+                self.reply(result, reply)
+            }
             Job::Take { work, incoming } => self.intake(work, incoming),
             Job::Acknowledged {
                 reader,
@@ -623,10 +671,10 @@ impl Work {
         }
     }
 
-    fn reply(
+    fn reply<T>(
         &self,
-        result: Result<Applied, WriteError>,
-        reply: oneshot::Sender<Result<Applied, WriteError>>,
+        result: Result<T, WriteError>,
+        reply: oneshot::Sender<Result<T, WriteError>>,
     ) -> Result<(), StoreError> {
         let fatal = match &result {
             Err(WriteError::Store(error)) => Some(StoreError::Io(error.to_string())),

@@ -14,7 +14,7 @@ use std::{
 
 use fmesh::{
     config::Config,
-    keystore,
+    keystore::{self, RecoveryWords},
     node::{Node, Running},
     writer::{Edit, NewCircle},
 };
@@ -34,6 +34,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Site {
     pub dir: tempfile::TempDir,
     pub name: String,
+    pub words: RecoveryWords,
     pub running: Option<Running>,
 }
 
@@ -41,10 +42,11 @@ impl Site {
     /// A site with keys and a running node on free loopback ports.
     pub async fn start(name: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        keystore::create(dir.path()).expect("keys");
+        let (_, words) = keystore::create(dir.path()).expect("keys");
         let mut site = Self {
             dir,
             name: name.to_owned(),
+            words,
             running: None,
         };
         site.resume().await;

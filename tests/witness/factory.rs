@@ -1,5 +1,7 @@
 //! A factory as processes: its directory, its node, and commands to it.
 
+#![allow(dead_code, reason = "each test target uses its own part of this")]
+
 use std::{
     fs::{self, File},
     net::{TcpListener, UdpSocket},
@@ -18,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub(crate) struct Factory {
     dir: tempfile::TempDir,
     id: String,
+    words: String,
     node: Option<Child>,
     starts: u32,
 }
@@ -29,6 +32,7 @@ impl Factory {
         let mut factory = Self {
             dir,
             id: String::new(),
+            words: String::new(),
             node: None,
             starts: 0,
         };
@@ -38,6 +42,9 @@ impl Factory {
             .as_str()
             .expect("its id")
             .clone_into(&mut factory.id);
+        let words = made["recovery_words"].as_array().expect("words");
+        let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
+        factory.words = words.join(" ");
         factory.resume();
         factory
     }
@@ -66,6 +73,11 @@ impl Factory {
     /// The root's public key in hex.
     pub(crate) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Its recovery words.
+    pub(crate) fn words(&self) -> &str {
+        &self.words
     }
 
     /// Partners that it is connected to.

@@ -12,8 +12,9 @@ use super::{
     Api, IMPORT_BYTES_MAX,
     extract::{Body, Params, Segments},
     view::{
-        Answer, Capacity, CapacityFields, CapacityPut, Import, Imported, List, Problem, Resource,
-        ResourceFields, ResourcePut, Retire, Site, SitePut,
+        Answer, Capacity, CapacityFields, CapacityPut, Import, Imported, KeysDraft, KeysRotated,
+        List, Problem, Resource, ResourceFields, ResourcePut, Retire, RotateRequest, Site,
+        SiteKeys, SitePut,
     },
 };
 
@@ -27,6 +28,8 @@ pub(super) fn routes() -> Router<Api> {
         .layer(DefaultBodyLimit::max(IMPORT_BYTES_MAX));
     Router::new()
         .route("/api/v1/site", get(site).put(put_site))
+        .route("/api/v1/site/keys", get(site_keys).post(rotate_keys))
+        .route("/api/v1/site/keys/draft", post(draft_keys))
         .route("/api/v1/resources", get(resources))
         .route(
             "/api/v1/resources/{object}",
@@ -64,6 +67,23 @@ async fn site(State(api): State<Api>) -> One<Site> {
 async fn put_site(State(api): State<Api>, Body(put): Body<SitePut>) -> One<Imported> {
     let done = api
         .ask(async move |service| service.put_site(put.fields, put.dry_run).await)
+        .await?;
+    Ok(Json(Answer::new(done)))
+}
+
+async fn site_keys(State(api): State<Api>) -> One<SiteKeys> {
+    let keys = api.ask(async |service| service.site_keys()).await?;
+    Ok(Json(Answer::new(keys)))
+}
+
+async fn draft_keys(State(api): State<Api>) -> One<KeysDraft> {
+    let draft = api.ask(async |service| service.draft_keys().await).await?;
+    Ok(Json(Answer::new(draft)))
+}
+
+async fn rotate_keys(State(api): State<Api>, Body(asked): Body<RotateRequest>) -> One<KeysRotated> {
+    let done = api
+        .ask(async move |service| service.rotate_keys(asked).await)
         .await?;
     Ok(Json(Answer::new(done)))
 }

@@ -10,6 +10,7 @@ mod audit;
 mod circle;
 mod doctor;
 mod find;
+mod keys;
 mod member;
 mod mesh;
 mod object;
@@ -34,6 +35,7 @@ pub use self::{
     },
     doctor::Doctor,
     find::{FindRequest, Fit, Hit, Point, PropertyRequest, WeekFree},
+    keys::{DraftedKeys, KeysDraft, KeysRotated, RotateRequest, SiteKeys},
     member::{CircleEnd, CircleFate, Ping, Removal, RemovalChange, RemoveRequest, RoleRequest},
     mesh::{
         Counts, Invite, InviteCreated, InviteRequest, InviteState, InviteUse, JoinRequest,

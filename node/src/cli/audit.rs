@@ -49,7 +49,8 @@ pub(crate) struct Verify {
     /// Of a record: the site's key manifest [default: the file beside it that ends in .keys.sdjwt, if there]
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
-    /// Of a record: a later keys record of the site, in the order of its log (repeat)
+    /// Of a record: a later keys record of the site, in the order of its log (repeat) [default: the files beside it that end in
+    /// .keys.2.sdjwt, .keys.3.sdjwt, ...]
     #[arg(long = "keys", value_name = "FILE")]
     rotations: Vec<PathBuf>,
     /// A checkpoint of the same log that you got another way (repeat)
@@ -328,6 +329,9 @@ fn first_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
+/// Key records beside a record that are read.
+const ROTATIONS_MAX: usize = 1_000;
+
 fn evidence(verify: &Verify) -> Result<Evidence, Failure> {
     let view = |path: &Path| file_bytes(path, limits::VIEW_BYTES_MAX + 1);
     let beside = |given: &Option<PathBuf>, end: &str| {
@@ -357,13 +361,23 @@ fn evidence(verify: &Verify) -> Result<Evidence, Failure> {
         manifest: beside(&verify.manifest, "keys.sdjwt")
             .map(|path| view(&path).map(trimmed))
             .transpose()?,
-        rotations: verify
-            .rotations
+        rotations: rotations(verify)
             .iter()
             .map(|path| view(path).map(trimmed))
             .collect::<Result<_, _>>()?,
         checkpoint: verify.checkpoints.first().cloned().map(note).transpose()?,
     })
+}
+
+/// Later `keys` records: those that are named, else those that stand beside the record, without a gap.
+fn rotations(verify: &Verify) -> Vec<PathBuf> {
+    if !verify.rotations.is_empty() {
+        return verify.rotations.clone();
+    }
+    (2..=ROTATIONS_MAX)
+        .map(|n| sibling(&verify.file, &format!("keys.{n}.sdjwt")))
+        .take_while(|path| path.exists())
+        .collect()
 }
 
 /// `a/b-4.sdjwt` and `tlog-proof` give `a/b-4.tlog-proof`.

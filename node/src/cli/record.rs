@@ -165,15 +165,18 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
     }
 }
 
-/// Writes `<stem>.sdjwt`, `<stem>.tlog-proof` and `<stem>.keys.sdjwt`, where `audit verify` looks for them.
+/// Writes `<stem>.sdjwt`, `<stem>.tlog-proof`, `<stem>.keys.sdjwt` and for each rotation `<stem>.keys.2.sdjwt`, ..., where `audit verify` looks for them.
 fn write(export: &RecordExport, dir: &Path, force: bool) -> Result<Vec<PathBuf>, Failure> {
     std::fs::create_dir_all(dir).map_err(|error| Failure::file(dir, "write", &error))?;
     let stem = format!("{}-{}", export.site.site, export.seq);
-    let parts = [
-        ("sdjwt", &export.record),
-        ("tlog-proof", &export.proof),
-        ("keys.sdjwt", &export.manifest),
+    let mut parts = vec![
+        ("sdjwt".to_owned(), &export.record),
+        ("tlog-proof".to_owned(), &export.proof),
+        ("keys.sdjwt".to_owned(), &export.manifest),
     ];
+    for (n, rotation) in export.rotations.iter().enumerate() {
+        parts.push((format!("keys.{}.sdjwt", n + 2), rotation));
+    }
     let files: Vec<PathBuf> = parts
         .iter()
         .map(|(end, _)| dir.join(format!("{stem}.{end}")))
@@ -187,7 +190,7 @@ fn write(export: &RecordExport, dir: &Path, force: bool) -> Result<Vec<PathBuf>,
         .why(format!("{} exists already", there.display()))
         .hint("choose another directory with --out, or add --force"));
     }
-    for (file, (_, text)) in files.iter().zip(parts) {
+    for (file, (_, text)) in files.iter().zip(&parts) {
         std::fs::write(file, text).map_err(|error| Failure::file(file, "write", &error))?;
     }
     Ok(files)
@@ -393,6 +396,7 @@ mod tests {
             record: "r".into(),
             proof: "p".into(),
             manifest: "m".into(),
+            rotations: vec!["k".into()],
             vkey: "v".into(),
         };
         let files = write(&export, dir.path(), false).unwrap();
@@ -405,7 +409,8 @@ mod tests {
             [
                 "abababab-4.sdjwt",
                 "abababab-4.tlog-proof",
-                "abababab-4.keys.sdjwt"
+                "abababab-4.keys.sdjwt",
+                "abababab-4.keys.2.sdjwt"
             ]
         );
         std::fs::remove_file(&files[0]).unwrap();

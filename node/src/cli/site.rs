@@ -1,4 +1,4 @@
-//! `fmesh site`: what the factory says about itself.
+//! `fmesh site`: what the factory says about itself, and its keys (`rotate`).
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -15,12 +15,16 @@ use super::{
 };
 use crate::api::view::{Certificate, Location, Site, SiteFields, SitePut, SiteSlots};
 
+mod rotate;
+
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// What is said now
     Show,
     /// Change some of it; what is not named stays as it is
     Set(Box<Set>),
+    /// New operating keys, signed by the recovery words: after a theft, or when people leave
+    RotateKeys(rotate::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -77,9 +81,13 @@ pub(crate) struct Set {
 }
 
 pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+    if let Command::RotateKeys(args) = &command {
+        return rotate::run(context, args).await;
+    }
     let client = context.client()?;
     let reply = client.get(&["site"], &[]).await?;
     match command {
+        Command::RotateKeys(_) => Ok(()),
         Command::Show => {
             if context.out.as_json(&reply.0)? {
                 return Ok(());

@@ -24,6 +24,7 @@ use tokio::{
 
 use super::{
     Commands, Keys, Live, Node, NodeError, PeerStatus, Refused,
+    identities::{Arrival, Identities},
     ping::{self, Pings},
     serve::Server,
     throttle::Throttle,
@@ -106,6 +107,7 @@ pub(super) struct Pilot {
     mesh_id: Option<MeshId>,
     membership: Arc<Membership>,
     membership_tx: watch::Sender<Arc<Membership>>,
+    identities: Identities,
     live: Live,
     live_tx: watch::Sender<Arc<Live>>,
     live_dirty: bool,
@@ -153,6 +155,7 @@ impl Pilot {
             mesh: None,
             membership,
             membership_tx,
+            identities: Identities::default(),
             live,
             live_tx,
             live_dirty: true,
@@ -356,9 +359,10 @@ impl Pilot {
             Output::Disconnect { site } => {
                 // Also of a site that is no member any more.
                 if let Some(keys) = self.membership.keys_of(&site) {
-                    let peer = keys.current().transport;
-                    self.outbox.push_back(NetCommand::Disconnect(peer));
+                    let peers = keys.all().map(|set| set.transport);
+                    self.outbox.extend(peers.map(NetCommand::Disconnect));
                 }
+                self.identities.released(&site);
             }
             // Both are told again by the next hello or heads if the queue is full now.
             Output::Acknowledged {
@@ -374,6 +378,7 @@ impl Pilot {
                 });
             }
             Output::Learned { record } => {
+                self.note_signer(&record);
                 let _ = self.jobs.try_send(Job::Learned { record });
             }
             Output::OwnLog(told) => {
@@ -488,7 +493,9 @@ impl Pilot {
                 address,
                 outbound,
             } => {
-                if let Some(site) = self.site(&peer) {
+                if let Some(site) = self.site(&peer)
+                    && self.arrives(&site, &peer)
+                {
                     tracing::info!(%site, %address, outbound, "partner connected");
                     let status = self.seen(site);
                     status.connected = true;
@@ -500,7 +507,7 @@ impl Pilot {
                 }
             }
             NetEvent::Disconnected { peer } => {
-                if let Some(site) = self.site(&peer) {
+                if let Some(site) = self.leaves(&peer) {
                     tracing::info!(%site, "partner disconnected");
                     let status = self.seen(site);
                     status.connected = false;
@@ -511,6 +518,7 @@ impl Pilot {
             }
             NetEvent::DialFailed { peer, reason } => {
                 if let Some(site) = self.site(&peer) {
+                    self.identities.dial_failed(&site);
                     let status = self.live.peers.entry(site).or_default();
                     self.pings.unreachable(&site, &reason);
                     status.last_error = Some(reason);
@@ -604,7 +612,7 @@ impl Pilot {
     }
 
     fn on_reach(&mut self, reach: net::Reach) {
-        let peer_id = net::peer_id(&self.keys.public().transport);
+        let peer_id = net::peer_id(&self.keys.transport());
         self.live.listening = reach
             .bound
             .iter()
@@ -699,6 +707,10 @@ impl Pilot {
                 self.set_members(membership);
                 self.look_at_door()?;
             }
+            Written::Keys(keys) => {
+                self.keys = keys;
+                self.live_dirty = true;
+            }
             Written::Door => self.look_at_door()?,
             Written::InMesh {
                 mesh,
@@ -719,6 +731,7 @@ impl Pilot {
         self.membership_tx.send_replace(Arc::clone(&membership));
         let is_member = |site: &SiteId| membership.member(site).is_some();
         self.live.peers.retain(|site, _| is_member(site));
+        self.identities.retain(&membership);
         self.live_dirty = true;
         self.tell(Input::Membership(membership));
     }
@@ -729,7 +742,7 @@ impl Pilot {
         mesh: MeshId,
         addresses: Vec<wire::AddressRecord>,
     ) -> Result<(), StoreError> {
-        let store = &self.node.store;
+        let store = self.node.store.clone();
         let heads = store
             .heads()?
             .into_iter()
@@ -758,6 +771,9 @@ impl Pilot {
         }));
         if let Some(own) = known.remove(&self.node.site) {
             self.address_seq = self.address_seq.max(own.seq);
+        }
+        for record in known.values() {
+            self.identities_learn(&mesh, record);
         }
         let ask_own = self.node.writer.ask_own(store.meta()?.restoring);
         let own_record = self.sign_addresses(mesh);
@@ -817,7 +833,7 @@ impl Pilot {
             .membership
             .members()
             .filter(|m| m.site != self.node.site)
-            .map(fmesh_proto::membership::Member::transport)
+            .flat_map(|member| self.identities.accepted(member))
             .collect();
         let gate = Gate { members, join_open };
         if gate != self.gate {
@@ -845,7 +861,7 @@ impl Pilot {
 
     fn join_request(&self, ticket: &Ticket, inviter: &PeerKey) -> wire::JoinRequest {
         let manifest: &View = &self.node.manifest;
-        let own = self.keys.public().transport;
+        let own = self.keys.transport();
         wire::JoinRequest {
             invite: ticket.invite.0.to_vec(),
             manifest: manifest.encode().into_bytes(),
@@ -958,14 +974,56 @@ impl Pilot {
         self.next_token
     }
 
+    /// The key under which a member is spoken to.
     fn peer(&self, site: &SiteId) -> Option<PeerKey> {
-        self.membership
-            .member(site)
-            .map(fmesh_proto::membership::Member::transport)
+        let member = self.membership.member(site)?;
+        Some(self.identities.peer(member))
     }
 
     fn site(&self, peer: &PeerKey) -> Option<SiteId> {
-        self.membership.by_transport(peer).map(|m| m.site)
+        self.identities.site(&self.membership, peer)
+    }
+
+    /// A member connects under this key; false if it is connected under a newer one.
+    fn arrives(&mut self, site: &SiteId, peer: &PeerKey) -> bool {
+        let Some(member) = self.membership.member(site) else {
+            return false;
+        };
+        match self.identities.connected(member, peer) {
+            Arrival::Counts => true,
+            Arrival::Instead(old) => {
+                tracing::info!(%site, "partner speaks with its new transport key");
+                self.outbox.push_back(NetCommand::Disconnect(old));
+                self.tell(Input::Disconnected { site: *site });
+                true
+            }
+            Arrival::Stale => {
+                self.outbox.push_back(NetCommand::Disconnect(*peer));
+                false
+            }
+        }
+    }
+
+    /// A member's connection under this key has ended; the member, if it was the one that counts.
+    fn leaves(&mut self, peer: &PeerKey) -> Option<SiteId> {
+        let member = self.membership.by_transport(peer)?;
+        self.identities
+            .disconnected(member, peer)
+            .then_some(member.site)
+    }
+
+    /// A member's address record is held: older transport keys than its signer do not count any more.
+    fn note_signer(&mut self, record: &wire::AddressRecord) {
+        if let Some(mesh) = self.mesh_id {
+            self.identities_learn(&mesh, record);
+        }
+    }
+
+    fn identities_learn(&mut self, mesh: &MeshId, record: &wire::AddressRecord) {
+        let site = SiteId::from_slice(&record.site);
+        if let Some(member) = site.and_then(|site| self.membership.member(&site)) {
+            self.identities.learned(mesh, member, record);
+        }
     }
 }
 

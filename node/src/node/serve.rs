@@ -9,7 +9,7 @@ use fmesh_proto::{
     circle::{ASKED_SLOTS, Audience, Circle, History, Object, permits},
     directory,
     id::{CircleId, Digest, SiteId},
-    keys::{OperatingKeys, pairwise_circle},
+    keys::{OperatingKeys, pairwise_circles},
     kinds::Kind,
     limits,
     log::leaf_hash,
@@ -407,7 +407,7 @@ impl Server {
     }
 }
 
-/// Circles of ours that `reader` is in: the mesh-wide one, the pairwise one, and its groups.
+/// Circles of ours that `reader` is in: the mesh-wide one, the pairwise one (one for each pair of box keys), and its groups.
 pub(super) fn circles_of(
     store: &Store,
     keys: &OperatingKeys,
@@ -421,8 +421,11 @@ pub(super) fn circles_of(
         return Ok(circles);
     };
     circles.insert(CircleId::MESH_WIDE, None);
-    let pairwise = pairwise_circle(keys, &member.keys.current().boxed, mesh, site, reader);
-    circles.insert(pairwise, None);
+    // What was issued under box keys of before, ours or theirs, is still there for who has not got it.
+    for set in member.keys.all() {
+        let pairs = pairwise_circles(keys, &set.boxed, mesh, site, reader);
+        circles.extend(pairs.map(|pairwise| (pairwise, None)));
+    }
     for circle in store.circles()? {
         let is_in = match &circle.audience {
             Audience::MeshWide => true,

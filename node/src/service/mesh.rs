@@ -56,6 +56,7 @@ impl Service {
                 Some("a new site can take its place: fmesh init in another directory".to_owned()),
             ));
         }
+        problems.extend(self.keys_trouble()?);
         problems.extend(troubles(mesh.as_ref(), removal, &partners, pending));
         Ok(Status {
             problems,

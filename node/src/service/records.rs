@@ -172,10 +172,8 @@ impl Service {
                 "wait until catching up has finished: fmesh status",
             )
         })?;
-        let vkey = vkey(
-            checkpoint.origin(),
-            &self.keys_of(&membership, &site)?.current().log,
-        );
+        let keys = self.keys_of(&membership, &site)?;
+        let vkey = vkey(checkpoint.origin(), &keys.current().log);
         let proof = ProofFile {
             index: seq,
             path,
@@ -191,6 +189,7 @@ impl Service {
             },
             proof: proof.encode(),
             manifest: self.manifest_of(&site)?.encode(),
+            rotations: keys.views().iter().skip(1).map(View::encode).collect(),
             vkey,
         })
     }

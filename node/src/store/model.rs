@@ -73,8 +73,9 @@ pub struct CircleSecret {
     pub epoch: u64,
     /// Key as hex.
     pub key: String,
-    /// Members that hold this epoch's grant.
-    pub granted: BTreeSet<SiteId>,
+    /// Members that hold this epoch's grant, each with the pairwise circle that brought it. With a new box key on either side that
+    /// circle is another one.
+    pub granted: BTreeMap<SiteId, CircleId>,
     /// Where in the circle's feed each member entered.
     pub entered: BTreeMap<SiteId, Entry>,
 }

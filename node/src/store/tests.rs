@@ -214,7 +214,7 @@ fn private(changes: &mut Changes) {
         &CircleSecret {
             epoch: 2,
             key: "ab".repeat(32),
-            granted: BTreeSet::from([other]),
+            granted: BTreeMap::from([(other, CIRCLE)]),
             entered: BTreeMap::from([(
                 other,
                 Entry {
@@ -298,7 +298,10 @@ fn check_private(store: &Store) {
         .circle_secret(&CIRCLE)
         .expect("reads")
         .expect("is there");
-    assert_eq!((secret.epoch, secret.granted), (2, BTreeSet::from([other])));
+    assert_eq!(
+        (secret.epoch, secret.granted),
+        (2, BTreeMap::from([(other, CIRCLE)]))
+    );
     let issue = store
         .issue(&Kind::Resource, &id(1))
         .expect("reads")

@@ -3,7 +3,7 @@
 //! Nothing that was shown can be called back. What can be done is done at once, and signed: those who stay get a new epoch
 //! key, who leaves gets the end of its grant, and whoever saw an object gets a revision that opens nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fmesh_proto::{
     circle::{Audience, Circle},
@@ -112,11 +112,11 @@ impl Work {
     pub(super) fn keep_circle(&mut self, circle: Circle, session: &mut Session) {
         if let Audience::Group { members } = &circle.audience {
             let mut secret = match self.desk.secrets.get(&circle.id) {
-                Some(secret) if secret.granted == *members => secret.clone(),
+                Some(secret) if self.is_granted(secret, members) => secret.clone(),
                 old => CircleSecret {
                     epoch: old.map_or(1, |s| s.epoch + 1),
                     key: to_hex(&bytes::<32>()),
-                    granted: BTreeSet::new(),
+                    granted: BTreeMap::new(),
                     entered: old.map(|s| s.entered.clone()).unwrap_or_default(),
                 },
             };
@@ -134,6 +134,16 @@ impl Work {
         session.changes.put_circle(&circle);
         self.desk.circles.insert(circle.id, circle);
         session.all_dirty = true;
+    }
+
+    /// Whether these members, and nobody else, hold the epoch, each by the keys that count now: who has the old box key of a member, or
+    /// ours, has the epochs that it opened.
+    pub(super) fn is_granted(&self, secret: &CircleSecret, members: &BTreeSet<SiteId>) -> bool {
+        secret.granted.keys().eq(members)
+            && secret
+                .granted
+                .iter()
+                .all(|(site, pair)| self.desk.pair(site) == Some(*pair))
     }
 
     /// Takes partners out of a group.

@@ -14,7 +14,7 @@ use fmesh_proto::{
     directory,
     id::{CircleId, Digest, InviteId, MeshId, ObjectId, SiteId, from_hex, to_hex},
     invite::Ticket,
-    keys::{KeyHistory, pairwise_circle},
+    keys::pairwise_circle,
     kinds::Kind,
     limits,
     membership::{Act, Membership, Role},
@@ -150,6 +150,16 @@ impl Desk {
         })
     }
 
+    /// The pairwise circle that leads to a member, as of the last look at all box keys.
+    pub(super) fn pair(&self, to: &SiteId) -> Option<CircleId> {
+        self.pairs.get(to).map(|(_, circle)| *circle)
+    }
+
+    /// Box keys of our own changed: no circle of two is called as before.
+    pub(super) fn forget_pairs(&mut self) {
+        self.pairs.clear();
+    }
+
     pub(super) fn mesh(&self) -> Result<MeshId, WriteError> {
         self.meta
             .mesh
@@ -176,27 +186,36 @@ pub(super) struct Session {
     pub(super) ending: BTreeSet<CircleId>,
     dirty: BTreeSet<ObjectRef>,
     pub(super) all_dirty: bool,
-    members_changed: bool,
+    pub(super) members_changed: bool,
     founded: Option<MeshId>,
     pub(super) now: u64,
 }
 
-impl Work {
-    /// Applies edits wholly or not at all. `dry_run`: the caller loads the desk again.
-    pub(super) fn edits(&mut self, edits: Vec<Edit>, dry_run: bool) -> Result<Applied, WriteError> {
-        let mut session = Session {
+impl Session {
+    pub(super) fn new(all_dirty: bool) -> Self {
+        Self {
             changes: Changes::new(),
             told: Told::default(),
             applied: Applied::default(),
             publications: Vec::new(),
             ending: BTreeSet::new(),
             dirty: BTreeSet::new(),
-            // An empty list means: look at everything again.
-            all_dirty: edits.is_empty(),
+            all_dirty,
             members_changed: false,
             founded: None,
             now: unix_now(),
-        };
+        }
+    }
+}
+
+impl Work {
+    /// Applies edits wholly or not at all. `dry_run`: the caller loads the desk again.
+    pub(super) fn edits(&mut self, edits: Vec<Edit>, dry_run: bool) -> Result<Applied, WriteError> {
+        // An empty list means: look at everything again.
+        let mut session = Session::new(edits.is_empty());
+        if let Some(mesh) = self.desk.meta.mesh {
+            self.refresh_pairs(&mesh);
+        }
         let before = Arc::clone(&self.desk.membership);
         let result = edits
             .into_iter()
@@ -210,6 +229,15 @@ impl Work {
         if dry_run {
             return Ok(session.applied);
         }
+        self.finish(session, &before)
+    }
+
+    /// Stores what a session did, then tells.
+    pub(super) fn finish(
+        &mut self,
+        session: Session,
+        before: &Membership,
+    ) -> Result<Applied, WriteError> {
         let Session {
             changes,
             mut told,
@@ -221,7 +249,7 @@ impl Work {
             ..
         } = session;
         let membership = Arc::clone(&self.desk.membership);
-        self.note_standings(&before, &mut told)?;
+        self.note_standings(before, &mut told)?;
         if let Some(mesh) = founded {
             told.events.push(Written::InMesh {
                 mesh,
@@ -477,11 +505,10 @@ impl Work {
                 )));
             }
         }
-        let keys = self.setup.keys.public();
         let ticket = Ticket {
             mesh,
             site: self.setup.site,
-            transport: keys.transport,
+            transport: self.setup.keys.transport(),
             addresses: invite.addresses.clone(),
             invite: invite.id,
             secret: secret_bytes(&invite.secret)?,
@@ -651,9 +678,12 @@ impl Work {
         let content = content_of(object);
         let shown: BTreeMap<CircleId, BTreeSet<String>> = issue
             .map(|i| {
-                // A circle that is gone has nobody who could be told.
-                let lives =
-                    |c: &CircleId| object.kind.is_personal() || self.desk.circles.contains_key(c);
+                // A circle that is gone has nobody who could be told; one of two that is called otherwise since a box key changed
+                // is told under its new name.
+                let lives = |c: &CircleId| match object.kind.is_personal() {
+                    true => self.desk.pairs.values().any(|(_, pair)| pair == c),
+                    false => self.desk.circles.contains_key(c),
+                };
                 i.circles
                     .iter()
                     .filter(|(c, s)| !s.is_empty() && lives(c))
@@ -690,6 +720,7 @@ impl Work {
     ) -> Result<(), WriteError> {
         let mesh = self.desk.mesh()?;
         self.must_be_clear()?;
+        self.must_have_keys()?;
         for circle in items.iter().flat_map(|item| item.circles.keys()) {
             let floor = self.desk.meta.floor;
             self.desk.tails.entry(*circle).or_insert(floor);
@@ -714,14 +745,13 @@ impl Work {
         self.keep_issuance(issuance, session)
     }
 
-    fn keep_issuance(
+    pub(super) fn keep_issuance(
         &mut self,
         issuance: Issuance,
         session: &mut Session,
     ) -> Result<(), WriteError> {
         let site = self.setup.site;
-        let (history, _) = KeyHistory::from_manifest(&self.setup.manifest)
-            .map_err(|e| WriteError::Invalid(e.to_string()))?;
+        let history = self.own_history()?;
         session.changes.put_head(&site, &issuance.head);
         for (level, index, hash) in &issuance.nodes {
             session.changes.put_node(&site, *level, *index, hash);
@@ -796,6 +826,18 @@ impl Work {
                 seals.insert(*id, Seal::Group(secret.epoch, EpochKey(key)));
             }
         }
+        self.refresh_pairs(mesh);
+        seals.extend(
+            self.desk
+                .pairs
+                .values()
+                .map(|(boxed, id)| (*id, Seal::Pairwise(*boxed))),
+        );
+        seals
+    }
+
+    /// Looks at members' box keys: a key agreement with each that is new.
+    pub(super) fn refresh_pairs(&mut self, mesh: &MeshId) {
         let Desk {
             membership, pairs, ..
         } = &mut self.desk;
@@ -803,19 +845,14 @@ impl Work {
         pairs.retain(|site, _| membership.member(site).is_some());
         for member in membership.members().filter(|m| m.site != me) {
             let boxed = member.keys.current().boxed;
-            let pair = || {
-                (
-                    boxed,
-                    pairwise_circle(keys, &boxed, mesh, &me, &member.site),
-                )
-            };
-            let (known, id) = pairs.entry(member.site).or_insert_with(pair);
-            if *known != boxed {
-                (*known, *id) = pair();
+            if pairs
+                .get(&member.site)
+                .is_none_or(|(known, _)| *known != boxed)
+            {
+                let circle = pairwise_circle(keys, &boxed, mesh, &me, &member.site);
+                pairs.insert(member.site, (boxed, circle));
             }
-            seals.insert(*id, Seal::Pairwise(boxed));
         }
-        seals
     }
 }
 

@@ -40,7 +40,8 @@ impl Work {
             let Some(mut secret) = self.desk.secrets.get(&circle.id).cloned() else {
                 continue;
             };
-            let new: Vec<SiteId> = members.difference(&secret.granted).copied().collect();
+            let has = |site: &&SiteId| !secret.granted.contains_key(*site);
+            let new: Vec<SiteId> = members.iter().filter(has).copied().collect();
             if new.is_empty() {
                 continue;
             }
@@ -50,7 +51,7 @@ impl Work {
                 let circles = [(pairwise, every_slot(&Kind::Grant))].into();
                 items.extend(self.revision(&object, circles));
                 self.keep_object(object, session);
-                secret.granted.insert(to);
+                secret.granted.insert(to, pairwise);
             }
             session.changes.put_circle_secret(&circle.id, &secret);
             self.desk.secrets.insert(circle.id, secret);

@@ -4,7 +4,8 @@
 //! An act is signed and then asked for its effect: one that does not count, because another act outweighs it, is
 //! refused and never leaves. What follows is the same whoever acted, and is done before anything else is signed
 //! ([`Work::heed_members`]): a circle of one partner ends with it, a group that had it as a reader gets a new key, and a site that is no
-//! admin (any more) has no open invites. Who comes back, because the removal turned out not to count, has to be let into
+//! admin (any more) has no open invites. Where a box key changed, ours or a partner's, the pairwise circles of the two are others:
+//! groups with such a reader get a new key, and a circle of one partner goes on under its new name. Who comes back, because the removal turned out not to count, has to be let into
 //! circles again.
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -142,6 +143,9 @@ impl Work {
         if membership.members().next().is_none() {
             return;
         }
+        if let Some(mesh) = self.desk.meta.mesh {
+            self.refresh_pairs(&mesh);
+        }
         let is_out = |site: &SiteId| membership.member(site).is_none();
         let circles: Vec<_> = self.desk.circles.values().cloned().collect();
         for mut circle in circles {
@@ -153,14 +157,34 @@ impl Work {
                     self.desk.circles.remove(&circle.id);
                     session.applied.ended.push(circle.id);
                 }
-                Audience::Pairwise { .. } => {}
+                Audience::Pairwise { to } => match self.desk.pair(to) {
+                    Some(pair) if pair != circle.id => {
+                        tracing::info!(circle = %circle.name, "goes on with the new box keys");
+                        session.changes.delete_circle(&circle.id);
+                        self.desk.circles.remove(&circle.id);
+                        circle.id = pair;
+                        self.keep_circle(circle, session);
+                    }
+                    _ => {}
+                },
                 Audience::Group { members } if members.iter().any(is_out) => {
                     tracing::info!(circle = %circle.name, "gets a new key: a reader is no member");
                     members.retain(|site| !is_out(site));
                     session.applied.rotated.push(circle.id);
                     self.keep_circle(circle, session);
                 }
-                Audience::Group { .. } => {}
+                Audience::Group { members } => {
+                    let secret = self.desk.secrets.get(&circle.id);
+                    // Somebody who entered just now has no pair yet that could have changed.
+                    let is_stale = secret.is_some_and(|secret| {
+                        !secret.granted.is_empty() && !self.is_granted(secret, members)
+                    });
+                    if is_stale {
+                        tracing::info!(circle = %circle.name, "gets a new key: a box key changed");
+                        session.applied.rotated.push(circle.id);
+                        self.keep_circle(circle, session);
+                    }
+                }
             }
         }
         let is_admin = |m: &fmesh_proto::membership::Member| m.role == Role::Admin;
@@ -216,7 +240,11 @@ impl Work {
         let role = |membership: &Membership| membership.member(&self.setup.site).map(|m| m.role);
         let after = &self.desk.membership;
         let left = before.members().any(|m| after.member(&m.site).is_none());
-        left || role(before) != role(after)
+        let rotated = after.members().any(|m| {
+            let known = before.member(&m.site);
+            known.is_some_and(|known| known.keys.current().boxed != m.keys.current().boxed)
+        });
+        left || rotated || role(before) != role(after)
     }
 
     /// Whether search may show a record: its author is in, or it is our own.

@@ -102,6 +102,11 @@ impl Guard {
         })
     }
 
+    /// Where the key file and what was signed last are kept.
+    pub(super) fn dir(&self) -> &std::path::Path {
+        &self.dir
+    }
+
     /// What was signed, if the store does not hold it.
     fn short(&self, head: Option<&Head>, store: &Store) -> Result<Option<u64>, StoreError> {
         let signed = keystore::load_last_signed(&self.dir).map_err(io)?;

@@ -106,6 +106,8 @@ pub struct RecordExport {
     pub proof: String,
     /// The author's key manifest with its disclosures: `keys.sdjwt`.
     pub manifest: String,
+    /// Its later `keys` records in the order of the log: `keys.2.sdjwt` and so on.
+    pub rotations: Vec<String>,
     /// Verifier key of the log, for other tools.
     pub vkey: String,
 }
