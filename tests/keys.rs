@@ -128,7 +128,10 @@ async fn partners_online_and_offline_go_on_with_the_new_keys_and_nobody_is_locke
     for site in [&a, &b] {
         assert_eq!(site.node().store.check(Some(&id)).expect("checks"), []);
     }
-    assert_eq!(unaware(&a), ["Carbo SA"]);
+    until("who is there has acknowledged", || {
+        unaware(&a) == ["Carbo SA"]
+    })
+    .await;
     assert!(troubles(&a).contains("old PeerId"), "{}", troubles(&a));
     assert!(troubles(&a).contains("Carbo SA"), "{}", troubles(&a));
 
