@@ -105,6 +105,12 @@ fn troubles(site: &Site) -> String {
 async fn partners_online_and_offline_go_on_with_the_new_keys_and_nobody_is_locked_out() {
     let (mut a, b, mut c) = three().await;
     let (old, id) = (keys(&a), a.id());
+    let back = circle("back", group(&[id]), &[Kind::Capacity], None);
+    b.apply(vec![back, capacity("HB-1", 5)]).await;
+    until("it reads a partner's group", || {
+        epoch(&a, &b.id()) == Some(1)
+    })
+    .await;
     c.stop().await;
     let leaf = rotates(&a).await;
     let new = keys(&a);
@@ -128,6 +134,15 @@ async fn partners_online_and_offline_go_on_with_the_new_keys_and_nobody_is_locke
     for site in [&a, &b] {
         assert_eq!(site.node().store.check(Some(&id)).expect("checks"), []);
     }
+    until("the partner's group has a new key for it, too", || {
+        epoch(&a, &b.id()) == Some(2)
+    })
+    .await;
+    b.apply(vec![capacity("HB-1", 6)]).await;
+    until("and it reads what follows", || {
+        free(&a, &b.id()).as_deref() == Some("6")
+    })
+    .await;
     until("who is there has acknowledged", || {
         unaware(&a) == ["Carbo SA"]
     })
@@ -298,6 +313,32 @@ async fn an_old_key_file_signs_nothing_and_the_words_mend_it() {
         b.sees(&a.id(), &Kind::Resource).len() == 1
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_the_api_token_commands_the_node_and_rotates_nothing_without_the_words() {
+    let a = Site::start("Alu Ost").await;
+    a.open_door(true).await;
+    let before = keys(&a).public();
+    let service = Service::new(a.node().clone());
+    // Can: what every local program with the token can, so everything but this.
+    let all = circle("all", Audience::MeshWide, &[Kind::Resource], None);
+    a.apply(vec![all, resource("DMU-80")]).await;
+    // Cannot: sign for the root.
+    let draft = service.draft_keys().await.expect("a draft is no secret");
+    let rotation = draft.rotation().expect("keys");
+    let (_, words) = keystore::create(tempfile::tempdir().expect("a directory").path())
+        .expect("another site's words");
+    let record = sign_rotation(&words.root(), &rotation, 1, &mut random()).expect("signs");
+    let asked = fmesh::api::view::RotateRequest {
+        record: record.encode(),
+        transport_now: true,
+    };
+    let refused = service.rotate_keys(asked).await;
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!(keys(&a).public(), before);
+    a.apply(vec![resource("C42")]).await;
+    assert_eq!(a.node().store.check(Some(&a.id())).expect("checks"), []);
 }
 
 /// What a partner is shown of a site's resources, by name.

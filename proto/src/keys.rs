@@ -24,6 +24,8 @@ use crate::id::SiteId;
 mod history;
 mod manifest;
 mod operating;
+#[cfg(test)]
+mod theft;
 
 pub use history::KeyHistory;
 pub use manifest::{KeySet, Rotation, manifest_id, sign_manifest, sign_rotation};

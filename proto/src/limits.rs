@@ -43,6 +43,9 @@ pub const FEED_BATCH_RUNS_MAX: usize = FEED_BATCH_RECORDS_MAX + 1;
 pub const JOIN_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Encoded answer to a join, which carries the mesh's membership records.
 pub const JOIN_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// `keys` records of one site that count, the manifest among them: a fork proof carries them all. A rotation beyond is refused; the
+/// site joins anew.
+pub const KEYS_RECORDS_MAX: usize = 64;
 /// Box keys from before rotations that a site keeps, to open what was sealed to them; older ones are forgotten, and what comes
 /// sealed to them is pulled from its feed instead.
 pub const BOX_KEYS_KEPT_MAX: usize = 8;

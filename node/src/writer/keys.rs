@@ -285,3 +285,6 @@ pub(crate) enum SettleError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+#[cfg(test)]
+mod tests;

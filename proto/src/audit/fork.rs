@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::{
     id::{Digest, SiteId},
     keys::{KeyHistory, PublicKey},
-    limits::{CHECKPOINT_BYTES_MAX, PROOF_HASHES_MAX, VIEW_BYTES_MAX},
+    limits::{CHECKPOINT_BYTES_MAX, KEYS_RECORDS_MAX, PROOF_HASHES_MAX, VIEW_BYTES_MAX},
     log::{Nodes, prove_consistency, prove_inclusion, verify_consistency, verify_inclusion},
     note::{Checkpoint, NoteError, VerifierKey},
     record::{RecordError, Verified, View},
@@ -161,7 +161,7 @@ impl fmt::Display for Fork {
 impl ForkProof {
     /// Longest text that is read, in bytes: the longest of each object.
     pub const BYTES_MAX: usize =
-        (KEYS_MAX + 2) * VIEW_BYTES_MAX + 2 * CHECKPOINT_BYTES_MAX + 64 * PROOF_HASHES_MAX;
+        (KEYS_RECORDS_MAX + 2) * VIEW_BYTES_MAX + 2 * CHECKPOINT_BYTES_MAX + 64 * PROOF_HASHES_MAX;
 
     /// Two checkpoints of one size.
     #[must_use]
@@ -442,9 +442,6 @@ fn none(what: &str) -> ForkError {
 fn malformed(what: impl Into<String>) -> ForkError {
     ForkError::Malformed(what.into())
 }
-
-/// Key records in one proof: the manifest and its rotations.
-const KEYS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests;

@@ -177,8 +177,13 @@ pub(super) fn witnesses(
     anchors: &TrustAnchors,
 ) -> Claim {
     const ID: &str = "witnesses";
+    // Who names a quorum wants it; else a witness is good to know.
+    let asked = |claim: Claim| match anchors.quorum() {
+        Some(_) => claim,
+        None => claim.optional(),
+    };
     let Some(Ok(proof)) = proof else {
-        return Claim::not_proven(ID, "no cosignature is given", PROOF_FILE).optional();
+        return asked(Claim::not_proven(ID, "no cosignature is given", PROOF_FILE));
     };
     let checkpoint = &proof.checkpoint;
     // The other checkpoint covers the record if it is the same one, with other signatures below.
@@ -211,26 +216,32 @@ pub(super) fn witnesses(
             [] => "witness lines in your trust anchors, and a checkpoint that they cosigned",
             _ => "a checkpoint that a witness of your trust anchors cosigned",
         };
-        return Claim::not_proven(
+        return asked(Claim::not_proven(
             ID,
             "no cosignature of a witness that you trust is given",
             missing,
-        )
-        .optional();
+        ));
     }
     seen.sort_unstable();
     let list: Vec<String> = seen
         .iter()
         .map(|(time, name)| format!("{name} at {}", utc(*time)))
         .collect();
-    Claim::proven(
-        ID,
-        format!(
-            "witnesses that you trust cosigned the checkpoint: {}",
-            list.join(", ")
+    let text = format!(
+        "witnesses that you trust cosigned the checkpoint: {}",
+        list.join(", ")
+    );
+    match anchors.quorum().filter(|quorum| *quorum > seen.len()) {
+        Some(quorum) => Claim::not_proven(
+            ID,
+            format!(
+                "{text}; that is {} of the {quorum} that you ask for",
+                seen.len()
+            ),
+            "a checkpoint that more witnesses of your trust anchors cosigned",
         ),
-    )
-    .optional()
+        None => asked(Claim::proven(ID, text)),
+    }
 }
 
 /// Mesh and site of an origin line.

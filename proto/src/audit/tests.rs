@@ -737,6 +737,25 @@ fn witnesses_count_if_the_auditor_trusts_them_and_they_are_not_the_site_itself()
         assert!(report.to_string().contains("when the record was made"));
     }
 
+    // Who asks for two is not content with one.
+    let other = VerifierKey::new(
+        "other",
+        SignatureType::Cosignature,
+        plant.root.key().public(),
+    );
+    let quorum = |k: u32| {
+        anchors(&format!(
+            "site {}\nwitness {vkey}\nwitness {}\nquorum {k}\n",
+            plant.site().hex(),
+            other.as_ref().unwrap()
+        ))
+    };
+    for (k, verdict) in [(1, Verdict::Proven), (2, Verdict::NotProven)] {
+        let report = verify_record(&both, &quorum(k));
+        assert_eq!(report.claim("witnesses").unwrap().verdict, verdict);
+        assert_eq!(report.verdict, verdict, "it is required then");
+    }
+
     // The same checkpoint from elsewhere may carry the cosignature.
     let cosigned = ProofFile::decode(both.proof.as_ref().unwrap())
         .unwrap()

@@ -7,6 +7,7 @@ use super::{KeyError, KeySet, PublicKey, manifest_id};
 use crate::{
     id::{CircleId, Digest, PeerKey, SiteId},
     kinds::Kind,
+    limits::KEYS_RECORDS_MAX,
     record::{RecordError, Verified, View},
 };
 
@@ -230,6 +231,11 @@ impl KeyHistory {
         {
             return Err(rule(
                 "a key rotation revises the newest manifest; fetch the rotations before it first",
+            ));
+        }
+        if self.later.len() + 1 >= KEYS_RECORDS_MAX {
+            return Err(rule(
+                "this log has as many keys records as may count; the site joins anew, with another log",
             ));
         }
         if version.keys.log != self.first.keys.log {

@@ -187,14 +187,17 @@ impl Cosigned {
             else {
                 continue;
             };
+            // One site is one witness, whatever keys it had: the newest that signed counts.
+            let mut newest = None;
             for set in keys.all() {
-                let Some(found) = checkpoint.cosignature_of(&key_of(name, set.witness)?)? else {
-                    continue;
-                };
-                if seen.insert(*set.witness.as_bytes()) {
-                    by.push((witness, found.time()));
-                    lines.push(found);
-                }
+                let found = checkpoint.cosignature_of(&key_of(name, set.witness)?)?;
+                newest = found.map(|found| (set.witness, found)).or(newest);
+            }
+            if let Some((key, found)) = newest
+                && seen.insert(*key.as_bytes())
+            {
+                by.push((witness, found.time()));
+                lines.push(found);
             }
         }
         let dropped = (checkpoint.signers().count() - 1).saturating_sub(by.len());

@@ -83,14 +83,19 @@ impl Cosignature {
 
     /// Checks it against `checkpoint` with the key of `witness`, which must have its name.
     pub fn verify(&self, checkpoint: &Checkpoint, witness: &VerifierKey) -> Result<(), NoteError> {
-        let fits = witness.kind() == SignatureType::Cosignature
-            && (self.name.as_str(), self.key_id) == (witness.name(), witness.id());
+        let fits = witness.kind() == SignatureType::Cosignature && self.names(witness);
         let message = message(self.time, checkpoint.body());
         if fits && witness.key().verify(&message, &self.signature).is_ok() {
             Ok(())
         } else {
             Err(NoteError::Signature(witness.name().to_owned()))
         }
+    }
+
+    /// Whether the line says that this key made it.
+    #[must_use]
+    pub fn names(&self, witness: &VerifierKey) -> bool {
+        (self.name.as_str(), self.key_id) == (witness.name(), witness.id())
     }
 
     /// Name of the witness.

@@ -14,10 +14,10 @@
 //! <objects>                           of the length named above and followed by a line break
 //! ```
 
-use super::{ForkError, ForkKind, ForkProof, KEYS_MAX, malformed};
+use super::{ForkError, ForkKind, ForkProof, malformed};
 use crate::{
     id::Digest,
-    limits::PROOF_HASHES_MAX,
+    limits::{KEYS_RECORDS_MAX, PROOF_HASHES_MAX},
     note::{VerifierKey, digest_line, digest_text},
 };
 
@@ -82,7 +82,7 @@ impl ForkProof {
         let mut objects = Objects(objects);
         let mut lengths = Vec::new();
         while let Some(length) = lines.maybe("keys") {
-            bounded(lengths.len(), KEYS_MAX, "key records")?;
+            bounded(lengths.len(), KEYS_RECORDS_MAX, "key records")?;
             lengths.push(length);
         }
         let (a, b) = (lines.one("a")?, lines.one("b")?);

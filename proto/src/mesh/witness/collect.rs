@@ -193,15 +193,28 @@ impl Mesh {
             }
             return;
         }
-        let Some(key) = self.membership.member(&from) else {
+        let Some(member) = self.membership.member(&from) else {
             return;
         };
         let name = Cosignature::name_of(&self.mesh, &from);
-        let key = key_of(&name, key.keys.current().witness);
+        let keys = member.keys.all();
+        let keys: Vec<_> = keys.flat_map(|set| key_of(&name, set.witness)).collect();
         let line = std::str::from_utf8(&answer.line)
             .ok()
-            .and_then(|line| Cosignature::parse(line).ok())
-            .filter(|line| key.is_ok_and(|key| line.verify(&asked, &key).is_ok()));
+            .and_then(|line| Cosignature::parse(line).ok());
+        if let Some(line) = &line
+            && line.name() == name
+            && !keys.iter().any(|key| line.names(key))
+        {
+            // By a witness key that we do not know: its rotation may be on its way.
+            self.want_members(&from);
+            if tries < AGAIN_MAX {
+                let at = self.now + (AGAIN_MS << tries);
+                self.own.due.insert(from, (at, tries + 1));
+            }
+            return;
+        }
+        let line = line.filter(|line| keys.iter().any(|key| line.verify(&asked, key).is_ok()));
         let Some(line) = line else {
             self.misbehaved(from, "gave a cosignature that does not verify");
             return;
