@@ -102,6 +102,64 @@ fn nothing_is_left_to_do() {
     }
 }
 
+/// What SECURITY.md says of each stolen secret is shown by the test that its row names.
+#[test]
+fn each_row_about_a_stolen_secret_names_its_test() {
+    let text = read(&root().join("node/SECURITY.md"));
+    let table = text.split("<!-- stolen -->").nth(1).expect("the table");
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .skip_while(|line| line.is_empty())
+        .take_while(|line| line.starts_with('|'))
+        .skip(2)
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+    let secrets: Vec<&str> = rows.iter().map(|row| row[0]).collect();
+    let all = [
+        "root",
+        "record",
+        "log",
+        "witness",
+        "transport",
+        "box",
+        "seed",
+        "epoch key of a group",
+        "invite",
+        "API token",
+    ];
+    assert_eq!(secrets, all);
+    let code: Vec<String> = ["proto/src", "node/src", "tests"]
+        .into_iter()
+        .flat_map(sources)
+        .map(|file| read(&file))
+        .collect();
+    let is_test = |name: &str| {
+        code.iter().any(|text| {
+            let declared = text.split_once(&format!("fn {name}()"));
+            let before = declared.map(|(before, _)| before.trim_end().trim_end_matches("async"));
+            before.is_some_and(|before| {
+                let attribute = before.trim_end().lines().next_back().unwrap_or_default();
+                attribute == "#[test]" || attribute.starts_with("#[tokio::test")
+            })
+        })
+    };
+    let mut named: Vec<&str> = Vec::new();
+    for row in rows {
+        assert_eq!(row.len(), 8, "{row:?}");
+        assert!(row.iter().all(|cell| !cell.is_empty()), "{row:?}");
+        for name in row[7].split(", ").map(|name| name.trim_matches('`')) {
+            assert!(is_test(name), "{} names no test: {name}", row[0]);
+            named.push(name);
+        }
+    }
+    // And no test about a theft without a row.
+    let theft = read(&root().join("proto/src/keys/theft.rs"));
+    for test in theft.split("#[test]\nfn ").skip(1) {
+        let name = test.split('(').next().unwrap_or_default();
+        assert!(named.contains(&name), "{name} is named by no row");
+    }
+}
+
 /// Modules are `x.rs` and `x/`, so that editor tabs differ.
 #[test]
 fn no_module_is_called_mod() {

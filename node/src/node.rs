@@ -51,6 +51,8 @@ pub use self::ping::Pong;
 /// Live facts about one partner.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PeerStatus {
+    /// Under which transport key it is spoken to, or would be dialled next.
+    pub peer: Option<PeerKey>,
     /// Connected now.
     pub connected: bool,
     /// Remote address of the connection.

@@ -931,7 +931,9 @@ impl Pilot {
         for site in partners {
             let behind = self.mesh.as_ref().map_or(0, |mesh| mesh.behind(&site));
             let theirs = self.their_backlog(&site).unwrap_or(0);
+            let peer = self.peer(&site);
             let status = self.live.peers.entry(site).or_default();
+            status.peer = peer;
             status.behind = behind;
             status.they_are_behind = theirs;
         }

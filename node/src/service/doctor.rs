@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fmesh_proto::{
+    id::PeerKey,
     membership::{Member, Membership},
     mesh::neighbours::FULL_MESH_MAX,
     wire::AddressRecord,
@@ -39,7 +40,7 @@ impl Service {
             let facts = facts(&membership, member, &live, &record);
             let optional = who.is_none() && facts.optional;
             if (who.is_some() || facts.address.is_none()) && !optional {
-                let peer = member.transport();
+                let peer = spoken(member, &live);
                 let place = partners.len();
                 to_try.extend(
                     record
@@ -90,6 +91,14 @@ impl Service {
     }
 }
 
+/// The key that a partner speaks with: after a rotation not always its newest one.
+fn spoken(member: &Member, live: &Live) -> PeerKey {
+    let status = live.peers.get(&member.site);
+    status
+        .and_then(|status| status.peer)
+        .unwrap_or_else(|| member.transport())
+}
+
 fn facts(
     membership: &Membership,
     member: &Member,
@@ -98,7 +107,7 @@ fn facts(
 ) -> PartnerFacts {
     let unknown = PeerStatus::default();
     let status = live.peers.get(&member.site).unwrap_or(&unknown);
-    let transport = member.transport();
+    let transport = spoken(member, live);
     PartnerFacts {
         name: member.name.clone(),
         address: status.address.clone().filter(|_| status.connected),

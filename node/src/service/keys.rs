@@ -78,7 +78,7 @@ impl Service {
                     names.join(", ")
                 ),
                 hint: Some(
-                    "wait for them; put out who never comes back: fmesh partner remove".to_owned(),
+                    "wait for them, or put out who never comes back: fmesh partner remove".to_owned(),
                 ),
             },
         }))

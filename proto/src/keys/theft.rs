@@ -280,7 +280,7 @@ fn who_has_a_witness_key_backdates_what_one_witness_says_and_makes_no_quorum_of_
 }
 
 #[test]
-fn who_has_the_transport_key_stands_in_the_sites_place_and_neither_reads_nor_signs() {
+fn who_has_the_transport_key_stands_in_the_sites_place_and_opens_no_box_and_signs_nothing() {
     let site = site();
     let stolen = Kept {
         log: None,
@@ -298,7 +298,7 @@ fn who_has_the_transport_key_stands_in_the_sites_place_and_neither_reads_nor_sig
         ["/memory/6".to_owned()],
     );
     assert_eq!(directory::signed_by(&told, &MESH, &site.history()), Some(0));
-    // Cannot: read what is sealed to the site, or sign in its name.
+    // Cannot: open what is sealed to the site, or sign in its name. (Feeds that it is given are not sealed: `node::serve` shows that.)
     let partner = OperatingKeys::from_seed(&[3; 32]);
     let sealed = seal(&partner, &site.before.public().boxed);
     let theirs = partner.public().boxed;

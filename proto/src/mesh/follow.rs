@@ -752,6 +752,10 @@ impl Reader<'_> {
                     }
                     continue;
                 }
+                Err(Misfit::LeafUnknown) => {
+                    taken.gap = claimed(found);
+                    continue;
+                }
                 Err(misfit) => taken.refused.push(Refused {
                     site: found.author.or_else(|| claimed(found)).unwrap_or(self.me),
                     seq: found.view.clone().parse().ok().map(|p| p.claims().seq),
@@ -879,6 +883,11 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// We hold its log as far as it goes, or will.
+    fn is_followed(&self, site: &SiteId) -> bool {
+        *site == self.me || self.membership.member(site).is_some()
+    }
+
     /// Does a verified record belong where it came from?
     fn place<L: Ledger>(
         &self,
@@ -931,6 +940,13 @@ impl Reader<'_> {
             )),
             // Membership records may come before their log does; `append` compares them later. Of two for one leaf
             // everybody keeps the same one.
+            // But keys count once the log that is followed names them: who has the root key alone rotates nothing.
+            None if found.via.is_none()
+                && is_rotation(record.view())
+                && self.is_followed(&claims.iss) =>
+            {
+                Err(Misfit::LeafUnknown)
+            }
             None if found.via.is_none() => match ledger.held(&claims.iss, claims.seq)? {
                 Some(held) if held < record.leaf_hash() => Err(Misfit::Elsewhere(
                     "its author signed another record for its index",

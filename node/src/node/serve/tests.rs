@@ -77,6 +77,35 @@ async fn pulls(reader: &Plant, issuer: &Plant) {
     assert_eq!(reader.store.refusals().expect("reads"), []);
 }
 
+/// What the table in SECURITY.md says of a stolen transport key: the connection is all that keeps a feed secret.
+#[tokio::test]
+async fn who_speaks_with_a_members_transport_key_is_given_its_feeds_unsealed() {
+    let (a, b, _c, _ticket) = three().await;
+    a.apply(vec![circle("hours", group(&[&b])), named("Press", "Press")])
+        .await;
+    let (server, circles) = (server(&a), a.store.circles().expect("reads"));
+    let ask = |site: &SiteId| {
+        let (circle, after) = (circles[0].id, 0);
+        let answer = server.answer(site, &Ask::Feed { circle, after });
+        match answer.what {
+            Some(wire::response::What::Feed(page)) => page.view,
+            _ => Vec::new(),
+        }
+    };
+    let given = ask(&b.site);
+    let record = View::decode(&given[0]).expect("a view").parse();
+    let record = record.map(Parsed::from_store).expect("parses");
+    assert_eq!(
+        record.fields()["name"],
+        Some(json!("Press")),
+        "without any key"
+    );
+    assert!(
+        ask(&SiteId([7; 32])).is_empty(),
+        "members alone are given any"
+    );
+}
+
 /// Names of resources that `reader` can read, by leaf.
 fn names(reader: &Plant, issuer: &Plant) -> BTreeMap<u64, String> {
     let records = reader.store.records(&issuer.site, 0);

@@ -149,6 +149,32 @@ async fn a_feed_waits_for_the_keys_record_and_skips_nothing() {
 }
 
 #[tokio::test]
+async fn keys_that_no_log_names_count_for_nobody() {
+    let (a, b, _c, _ticket) = three().await;
+    let renewed = renewed(&a, 1);
+    let views = || Incoming::Membership {
+        views: vec![renewed.rotation.clone()],
+    };
+    // Signed by the root, and in no log that anybody holds.
+    for plant in [&a, &b] {
+        let before = *plant.membership().keys_of(&a.site).unwrap().current();
+        takes(plant, views()).await;
+        assert_eq!(
+            *plant.membership().keys_of(&a.site).unwrap().current(),
+            before
+        );
+        assert_eq!(plant.store.refusals().unwrap(), [], "it may come too early");
+    }
+    let site = a.site;
+    let stripped = Publication::decode(&renewed.run[0].stripped()).unwrap();
+    let run = vec![stripped];
+    takes(&b, Incoming::Publications { site, run }).await;
+    takes(&b, views()).await;
+    let keys = *b.membership().keys_of(&a.site).unwrap().current();
+    assert_eq!(keys, renewed.keys.public());
+}
+
+#[tokio::test]
 async fn groups_with_a_reader_whose_box_key_changed_get_a_new_key_and_others_keep_theirs() {
     let (a, b, c, _ticket) = three().await;
     let pair = Audience::Pairwise { to: a.site };
