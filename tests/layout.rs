@@ -138,7 +138,8 @@ fn each_row_about_a_stolen_secret_names_its_test() {
             let declared = text.split_once(&format!("fn {name}()"));
             let before = declared.map(|(before, _)| before.trim_end().trim_end_matches("async"));
             before.is_some_and(|before| {
-                let attribute = before.trim_end().lines().next_back().unwrap_or_default();
+                let last = before.trim_end().lines().next_back();
+                let attribute = last.unwrap_or_default().trim();
                 attribute == "#[test]" || attribute.starts_with("#[tokio::test")
             })
         })
