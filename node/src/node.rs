@@ -7,7 +7,7 @@
 //!           events      no waiting)    what is stored
 //! ```
 //!
-//! - `pilot`: the loop itself. - `identities`: under which PeerId each member speaks. - `ping`: how fast a partner answers. - `serve`: answers to members, read from the store. - `throttle`: how often strangers may knock.
+//! - `pilot`: the loop itself. - `identities`: under which PeerId each member speaks. - `pairs`: how circles of two are called. - `ping`: how fast a partner answers. - `serve`: answers to members, read from the store. - `throttle`: how often strangers may knock.
 //!
 //! The loop never waits for a channel, so a full one cannot stop it: what it has to say is queued, and what comes
 //! next is not read before there is room.
@@ -41,6 +41,7 @@ use crate::{
 };
 
 mod identities;
+mod pairs;
 mod pilot;
 mod ping;
 mod serve;

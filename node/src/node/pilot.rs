@@ -25,6 +25,7 @@ use tokio::{
 use super::{
     Commands, Keys, Live, Node, NodeError, PeerStatus, Refused,
     identities::{Arrival, Identities},
+    pairs::Pairs,
     ping::{self, Pings},
     serve::Server,
     throttle::Throttle,
@@ -103,6 +104,7 @@ enum Done {
 pub(super) struct Pilot {
     node: Node,
     keys: Keys,
+    pairs: Arc<Pairs>,
     mesh: Option<Mesh>,
     mesh_id: Option<MeshId>,
     membership: Arc<Membership>,
@@ -151,6 +153,7 @@ impl Pilot {
         let mut pilot = Self {
             mesh_id: node.store.meta()?.mesh,
             node,
+            pairs: Arc::new(Pairs::new(Arc::clone(&keys))),
             keys,
             mesh: None,
             membership,
@@ -416,7 +419,7 @@ impl Pilot {
         let server = Server {
             store: self.node.store.clone(),
             site: self.node.site,
-            keys: Arc::clone(&self.keys),
+            pairs: Arc::clone(&self.pairs),
             membership: Arc::clone(&self.membership),
             mesh,
         };
@@ -708,6 +711,7 @@ impl Pilot {
                 self.look_at_door()?;
             }
             Written::Keys(keys) => {
+                self.pairs = Arc::new(Pairs::new(Arc::clone(&keys)));
                 self.keys = keys;
                 self.live_dirty = true;
             }
@@ -948,7 +952,7 @@ impl Pilot {
         let store = &self.node.store;
         let circles = super::serve::circles_of(
             store,
-            &self.keys,
+            &self.pairs,
             &mesh,
             &self.node.site,
             &self.membership,

@@ -9,7 +9,6 @@ use fmesh_proto::{
     circle::{ASKED_SLOTS, Audience, Circle, History, Object, permits},
     directory,
     id::{CircleId, Digest, SiteId},
-    keys::{OperatingKeys, pairwise_circles},
     kinds::Kind,
     limits,
     log::leaf_hash,
@@ -20,6 +19,7 @@ use fmesh_proto::{
     wire,
 };
 
+use super::pairs::Pairs;
 use crate::store::{Entry, FeedEntry, Store, StoreError};
 
 /// Publication bytes in one answer, below the sync message limit.
@@ -32,7 +32,7 @@ const FEED_LOOKED_AT: usize = 16 * limits::FEED_BATCH_RECORDS_MAX;
 pub(super) struct Server {
     pub(super) store: Store,
     pub(super) site: SiteId,
-    pub(super) keys: super::Keys,
+    pub(super) pairs: std::sync::Arc<Pairs>,
     pub(super) membership: std::sync::Arc<Membership>,
     pub(super) mesh: fmesh_proto::id::MeshId,
 }
@@ -398,7 +398,7 @@ impl Server {
     ) -> Result<BTreeMap<CircleId, Option<Circle>>, StoreError> {
         circles_of(
             &self.store,
-            &self.keys,
+            &self.pairs,
             &self.mesh,
             &self.site,
             &self.membership,
@@ -410,7 +410,7 @@ impl Server {
 /// Circles of ours that `reader` is in: the mesh-wide one, the pairwise one (one for each pair of box keys), and its groups.
 pub(super) fn circles_of(
     store: &Store,
-    keys: &OperatingKeys,
+    pairs: &Pairs,
     mesh: &fmesh_proto::id::MeshId,
     site: &SiteId,
     membership: &Membership,
@@ -421,11 +421,8 @@ pub(super) fn circles_of(
         return Ok(circles);
     };
     circles.insert(CircleId::MESH_WIDE, None);
-    // What was issued under box keys of before, ours or theirs, is still there for who has not got it.
-    for set in member.keys.all() {
-        let pairs = pairwise_circles(keys, &set.boxed, mesh, site, reader);
-        circles.extend(pairs.map(|pairwise| (pairwise, None)));
-    }
+    let to_reader = pairs.to(mesh, site, member).into_iter();
+    circles.extend(to_reader.map(|pairwise| (pairwise, None)));
     for circle in store.circles()? {
         let is_in = match &circle.audience {
             Audience::MeshWide => true,

@@ -25,7 +25,7 @@ fn server(plant: &Plant) -> Server {
     Server {
         membership: std::sync::Arc::new(plant.membership()),
         site: plant.site,
-        keys: std::sync::Arc::clone(&plant.keys),
+        pairs: std::sync::Arc::new(Pairs::new(std::sync::Arc::clone(&plant.keys))),
         store,
         mesh,
     }

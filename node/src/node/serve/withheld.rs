@@ -15,6 +15,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use fmesh_proto::{
     circle::{EpochKey, Rule, SealContext, Slots, open_group, open_pairwise},
     id::{ObjectId, from_hex},
+    keys::OperatingKeys,
     kinds::{Grant, Typed as _},
     publication::Publication,
     record::{Fields, Parsed, Verified},
@@ -335,7 +336,7 @@ impl World {
         Server {
             membership: Arc::new(self.plant.membership()),
             site: self.plant.site,
-            keys: Arc::clone(&self.plant.keys),
+            pairs: Arc::new(Pairs::new(Arc::clone(&self.plant.keys))),
             store,
             mesh,
         }
