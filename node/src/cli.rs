@@ -135,7 +135,7 @@ enum Command {
     /// Partners, and who asks to become one
     #[command(subcommand)]
     Partner(partner::Command),
-    /// What the site says about itself
+    /// What the site says about itself, and its keys
     #[command(subcommand)]
     Site(site::Command),
     /// Machines, lines, cells, tools

@@ -115,13 +115,6 @@ impl Identities {
         counts
     }
 
-    /// We let go of a member, whatever it is connected under.
-    pub(super) fn released(&mut self, site: &SiteId) {
-        if let Some(known) = self.known.get_mut(site) {
-            known.connected = None;
-        }
-    }
-
     /// A dial failed: the next one tries the next key, if there is a choice.
     pub(super) fn dial_failed(&mut self, site: &SiteId) {
         let known = self.known.entry(*site).or_default();

@@ -365,7 +365,6 @@ impl Pilot {
                     let peers = keys.all().map(|set| set.transport);
                     self.outbox.extend(peers.map(NetCommand::Disconnect));
                 }
-                self.identities.released(&site);
             }
             // Both are told again by the next hello or heads if the queue is full now.
             Output::Acknowledged {

@@ -296,3 +296,18 @@ fn rotations_come_in_order_and_keep_the_log_key() {
         assert!(error.contains(why), "{why}: {error}");
     }
 }
+
+#[test]
+fn no_more_keys_records_count_than_a_fork_proof_carries() {
+    let mut site = site();
+    let (mut history, _) = KeyHistory::from_manifest(&site.manifest()).expect("a manifest");
+    for n in 1..=KEYS_RECORDS_MAX {
+        let (rev, prev) = history.newest_revision();
+        let (_, set) = renewed(u8::try_from(n).expect("few") + 1);
+        let view = site.rotation(n as u64 * 2, rev + 1, prev, &set);
+        let record = history.verify(view).expect("by the root");
+        let taken = history.rotate(&record);
+        assert_eq!(taken.is_ok(), n < KEYS_RECORDS_MAX, "{n}: {taken:?}");
+    }
+    assert_eq!(history.views().len(), KEYS_RECORDS_MAX);
+}

@@ -1,11 +1,17 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng as _};
 
 use super::*;
 use crate::{
     audit::fork::{ForkKind, samples::Site},
+    id::{CircleId, ObjectId},
+    keys::{Kept, KeyHistory, OperatingKeys, RootKey, Rotation, sign_manifest, sign_rotation},
+    kinds::Kind,
     limits,
+    membership::{Act, Role},
+    mesh::issue::{Author, Item},
     sim::{Malice, Sim, With},
 };
 
@@ -85,6 +91,81 @@ fn a_pledge_is_for_one_checkpoint() {
         said.cosign(&one, &mesh, &witness, &key).expect("signs")
     );
     assert!(said.cosign(&two, &mesh, &witness, &key).is_err());
+}
+
+#[test]
+fn a_site_is_one_witness_under_old_and_new_keys() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(1);
+    let [founder, root] = [1, 2].map(|n| RootKey::from_bytes(&[n; 32]));
+    let [ours, old] = [1, 2].map(|n| OperatingKeys::from_seed(&[n; 32]));
+    let new = OperatingKeys::renewed(&[3; 32], &Kept::default().after(&[2; 32]));
+    let [manifest, theirs] = [(&founder, &ours), (&root, &old)]
+        .map(|(root, keys)| sign_manifest(root, &keys.public(), 0, rng));
+    let mesh = MeshId::found(&founder.site(), &[3; 16]);
+    let acts = [
+        Act::Found {
+            nonce: [3; 16],
+            name: "A".into(),
+        },
+        Act::Admit {
+            site: root.site(),
+            name: "B".into(),
+            role: Role::Member,
+            manifest: theirs.clone(),
+        },
+    ];
+    let items = acts.map(|act| Item {
+        kind: Kind::Membership,
+        id: ObjectId::from_random([9; 16]),
+        rev: 1,
+        prev: None,
+        retired: false,
+        fields: act.write(),
+        circles: [(CircleId::MESH_WIDE, BTreeSet::new())].into(),
+    });
+    let author = Author {
+        mesh,
+        site: founder.site(),
+        keys: &ours,
+        manifest: &manifest,
+    };
+    let (mut tails, seals) = (BTreeMap::new(), BTreeMap::new());
+    let issued = author
+        .issue(None, &mut tails, &seals, items.into(), 0, rng)
+        .expect("signs");
+    let (rev, prev) = KeyHistory::from_manifest(&theirs)
+        .expect("a manifest")
+        .0
+        .newest_revision();
+    let rotation = Rotation {
+        seq: 4,
+        rev: rev + 1,
+        prev,
+        position: 2,
+        keys: new.public(),
+    };
+    let mut views: Vec<View> = issued.records.iter().map(|r| r.archive.clone()).collect();
+    views.push(theirs);
+    views.push(sign_rotation(&root, &rotation, 0, rng).expect("signs"));
+    let (membership, errors) = Membership::compute(&mesh, &views);
+    assert!(errors.is_empty(), "{errors:?}");
+    // The site, and who stole its old witness key, both cosign.
+    let name = Cosignature::name_of(&mesh, &root.site());
+    let checkpoint = &issued.head.checkpoint;
+    let both = [(&old, 7), (&new, 9)]
+        .into_iter()
+        .fold(checkpoint.clone(), |note, (keys, time)| {
+            let line = Cosignature::sign(checkpoint, &name, time, keys.witness()).expect("signs");
+            note.with_cosignature(&line).expect("fits")
+        });
+    let cosigned = Cosigned::check(both.note(), &mesh, &membership).expect("holds");
+    assert_eq!(cosigned.by, [(root.site(), 9)], "by the newest key");
+    assert_eq!(cosigned.dropped, 1);
+    // What the old key alone signed still counts, as one.
+    let line = Cosignature::sign(checkpoint, &name, 7, old.witness()).expect("signs");
+    let early = checkpoint.with_cosignature(&line).expect("fits");
+    let early = Cosigned::check(early.note(), &mesh, &membership).expect("holds");
+    assert_eq!(early.by, [(root.site(), 7)]);
 }
 
 /// What happens to a witness.
@@ -172,7 +253,7 @@ proptest! {
 }
 
 /// Three members that share something, connected.
-fn three() -> (Sim, crate::id::CircleId) {
+fn three() -> (Sim, CircleId) {
     let mut sim = Sim::mesh(11, 3);
     let circle = sim.circle(0, With::Group(vec![1]), &["name"]);
     sim.publish(0, 1);
