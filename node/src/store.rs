@@ -63,6 +63,8 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+    thread,
+    time::{Duration, Instant},
 };
 
 use self::{
@@ -100,6 +102,13 @@ pub const SCHEMA: u32 = 2;
 
 /// Pages that sled keeps in memory. Searching reads its own index, so this serves feeds and proofs only.
 const CACHE_BYTES: u64 = 64 << 20;
+
+/// A store that is being closed, here or by a node that is just ending, is waited for: sled's own threads let go of its file last.
+const LETTING_GO: Duration = Duration::from_secs(2);
+
+fn is_locked(error: &std::io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
+}
 
 /// Why the store cannot do it.
 #[derive(Debug, thiserror::Error)]
@@ -195,18 +204,23 @@ impl Store {
         let file = dir.join(SLED_FILE);
         let old = file.try_exists().map_err(io)? && file.metadata().map_err(io)?.len() > 0;
         let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES);
-        // sled asserts while it recovers a damaged file; here such a panic becomes the error that it means.
-        let db = catch_unwind(AssertUnwindSafe(|| config.open()))
-            .map_err(|_| StoreError::Corrupt(format!("{shown} cannot be recovered")))?
-            .map_err(|error| match error {
-                sled::Error::Io(error) if error.to_string().contains("could not acquire lock") => {
-                    StoreError::InUse(shown.to_string())
+        let until = Instant::now() + LETTING_GO;
+        let db = loop {
+            // sled asserts while it recovers a damaged file; here such a panic becomes the error that it means.
+            let opened = catch_unwind(AssertUnwindSafe(|| config.open()))
+                .map_err(|_| StoreError::Corrupt(format!("{shown} cannot be recovered")))?;
+            match opened {
+                Ok(db) => break db,
+                Err(sled::Error::Io(error)) if is_locked(&error) => match Instant::now() < until {
+                    true => thread::sleep(LETTING_GO / 40),
+                    false => return Err(StoreError::InUse(shown.to_string())),
+                },
+                Err(sled::Error::Io(error)) if error.kind() != std::io::ErrorKind::InvalidData => {
+                    return Err(io(error));
                 }
-                sled::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => {
-                    io(error)
-                }
-                error => StoreError::of(error),
-            })?;
+                Err(error) => return Err(StoreError::of(error)),
+            }
+        };
         let acknowledged = Acknowledged::open(dir)?;
         let told = acknowledged.commits;
         let store = Self {

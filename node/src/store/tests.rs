@@ -28,18 +28,7 @@ fn temp() -> tempfile::TempDir {
 }
 
 fn open(dir: &tempfile::TempDir) -> Store {
-    reopened(dir).expect("opens")
-}
-
-/// Opens what may have been closed a moment ago: sled's threads may hold the lock a little longer than the last handle.
-fn reopened(dir: &tempfile::TempDir) -> Result<Store, StoreError> {
-    for _ in 0..500 {
-        match Store::open(dir.path()) {
-            Err(StoreError::InUse(_)) => std::thread::sleep(std::time::Duration::from_millis(10)),
-            other => return other,
-        }
-    }
-    Store::open(dir.path())
+    Store::open(dir.path()).expect("opens")
 }
 
 fn id(n: u8) -> ObjectId {
@@ -648,7 +637,7 @@ fn other_schemas_are_refused() {
         .apply([(vec![Table::Schema as u8], Some(newer))])
         .expect("writes");
     drop(store);
-    let refused = reopened(&dir).expect_err("another schema");
+    let refused = Store::open(dir.path()).expect_err("another schema");
     assert!(
         matches!(refused, StoreError::Schema { found, known } if found == known + 1),
         "{refused}"
