@@ -29,6 +29,7 @@ use fmesh_proto::{
     id::{CircleId, Digest, SiteId, from_hex, to_hex},
     kinds::Kind,
     log::{Frontier, leaf_hash},
+    mesh::witness::Cosigned,
     publication::Publication,
 };
 use support::{Site, capacity, circle, config, group, until};
@@ -305,9 +306,9 @@ fn child_that_writes() {
     });
 }
 
-/// The reader's side: what it told its partner that it has, it has.
+/// The reader's side: what it told its partner that it has, it has, and what it cosigned it remembers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_reader_has_what_it_acknowledged_and_converges() {
+async fn a_killed_reader_has_what_it_acknowledged_and_cosigned_and_converges() {
     let mut chance = Chance::new("reader");
     let author = Site::start("A").await;
     let mut reader = Site::start("B").await;
@@ -324,9 +325,16 @@ async fn a_killed_reader_has_what_it_acknowledged_and_converges() {
     for kill in 1..=kills() {
         let mut child = spawn("child_that_reads", reader.dir.path(), &[]);
         let lines = listen(&mut child);
-        let dies = Instant::now() + Duration::from_millis(200 + chance.below(3 * LIFE_MS_MAX));
+        let began = Instant::now();
+        let dies = began + Duration::from_millis(200 + chance.below(3 * LIFE_MS_MAX));
+        // Every other one dies at the moment when a cosignature of it has come, some lines after it wrote its pledge.
+        let before = cosignature(&author, &b);
+        let lives = || match kill % 2 {
+            0 => cosignature(&author, &b) <= before && began.elapsed() < support::PATIENCE,
+            _ => Instant::now() < dies,
+        };
         // Now and then a list too large for gossip, which the reader pulls.
-        while Instant::now() < dies {
+        while lives() {
             let size = if chance.below(4) == 0 { 120 } else { 3 };
             let edits = (written..written + size)
                 .map(|n| capacity(&format!("c{n}"), (n % 80) as u32))
@@ -339,8 +347,10 @@ async fn a_killed_reader_has_what_it_acknowledged_and_converges() {
         drop(lines);
         let told = author.node().store.feed_ack(&circle_id, &b).expect("reads");
         durable = check_reader(&store, &author, &circle_id, told, durable, kill);
+        check_pledge(&store, &author, &b, kill);
     }
     println!("{written} records streamed, {durable} of the feed on disk at the last kill");
+    assert!(cosignature(&author, &b).is_some(), "it cosigned something");
     reader.resume().await;
     until("the reader has everything", || {
         reader.sees(&a, &Kind::Capacity).len() as u64 == written
@@ -359,6 +369,33 @@ async fn a_killed_reader_has_what_it_acknowledged_and_converges() {
     .await;
     assert_eq!(reader.node().store.check(Some(&b)).expect("checks"), []);
     assert_eq!(reader.node().store.refusals().expect("reads").len(), 0);
+}
+
+/// The newest cosignature of a member on the author's log: size, and time that it says.
+fn cosignature(author: &Site, by: &SiteId) -> Option<(u64, u64)> {
+    let store = &author.node().store;
+    let mesh = store.meta().expect("reads").mesh.expect("in a mesh");
+    let newest = store.newest_cosigned(&author.id()).expect("reads")?;
+    let membership = author.node().membership.borrow();
+    let note = newest.checkpoint.note();
+    let cosigned = Cosigned::check(note, &mesh, &membership).expect("it was checked before");
+    let line = cosigned.by.iter().find(|(site, _)| site == by)?;
+    Some((newest.checkpoint.size(), line.1))
+}
+
+/// The pledge of a killed witness, against its newest cosignature that left it.
+fn check_pledge(path: &Path, author: &Site, witness: &SiteId, kill: u64) {
+    let Some((size, time)) = cosignature(author, witness) else {
+        return;
+    };
+    let store = Store::open(path).expect("opens after a kill");
+    let pledge = store.pledge(&author.id()).expect("reads");
+    let pledge =
+        pledge.unwrap_or_else(|| panic!("kill {kill}: size {size} is cosigned, and forgotten"));
+    assert!(
+        pledge.size > size || (pledge.size, pledge.time) == (size, time),
+        "kill {kill}: size {size} is cosigned at {time}, and {pledge:?} on disk"
+    );
 }
 
 /// The reader's store after a kill; gives how far its feed is.
