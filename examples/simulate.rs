@@ -6,8 +6,8 @@
 //!
 //! `cargo run --release --example simulate -- scale --sites 100` founds one mesh in which a tenth of all messages is lost, and lets
 //! some sites publish, join, be put out and crash. It waits until everything has arrived everywhere, and prints messages and bytes
-//! per site: to get there, for the changes, and for a quiet quarter of an hour. The time that it takes here grows with sites times sharing
-//! sites: `--sites 1000 --sharing 100` takes about an hour on one core.
+//! per site: to get there, for the changes, and for a quiet quarter of an hour. The time and the memory that it takes here grow with the
+//! square of the sites: 250 take minutes and most of a gigabyte.
 
 use std::{
     num::NonZero,

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{CALLS_PER_PEER, Call, Incoming, Mesh, Output, Work};
+use super::{Call, Incoming, Mesh, Output, Work};
 use crate::{id::SiteId, wire};
 
 /// How it stands with our own log.
@@ -161,11 +161,7 @@ impl Mesh {
             .get(&me)
             .is_some_and(|log| log.fetching || log.claims.values().any(|claim| *claim > log.size));
         let connected: Vec<SiteId> = self.connected().collect();
-        let free: BTreeSet<SiteId> = connected
-            .iter()
-            .filter(|site| self.open_calls(site) < CALLS_PER_PEER)
-            .copied()
-            .collect();
+        let free = self.free_calls();
         let Asking::Behind {
             first,
             answered,
@@ -181,7 +177,7 @@ impl Mesh {
         }
         let mut calls = Vec::new();
         for site in &connected {
-            if !asked.contains(site) && !asking.contains_key(site) && free.contains(site) {
+            if !asked.contains(site) && !asking.contains_key(site) && free.contains_key(site) {
                 asking.insert(*site, *first);
                 calls.push((*site, *first));
             }
