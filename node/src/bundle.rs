@@ -5,11 +5,14 @@
 //! is ever unpacked. A thread reads ahead while the others check; what waits between them is bounded.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fs::{self, File as Disk},
     io::{self, BufReader, BufWriter, Read as _, Write as _},
     path::{Path, PathBuf},
-    sync::mpsc::sync_channel,
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
     thread,
 };
 
@@ -17,7 +20,8 @@ use fmesh_proto::{
     audit::{
         TrustAnchors,
         bundle::{
-            Check, Examined, FILES_MAX, File, Item, LogFile, Name, Options, Outcome, Verifier,
+            AHEAD, Check, Examine, Examined, FILES_MAX, File, Item, LogFile, Name, Options,
+            Outcome, Verifier,
         },
     },
     id::SiteId,
@@ -60,9 +64,8 @@ fn judge<R: io::Read + Send>(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Outcome {
     let mut verifier = Verifier::new(anchors, options);
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let mut run = |check: &Check, items: &[Item]| examine(check, items, cores);
     thread::scope(|scope| {
+        let mut cores = Cores::new(scope);
         let (sender, receiver) = sync_channel::<Vec<Found>>(READ_AHEAD);
         scope.spawn(move || {
             let (mut together, mut bytes) = (Vec::new(), 0);
@@ -82,12 +85,12 @@ fn judge<R: io::Read + Send>(
             match found {
                 Found::File(file) => {
                     progress(file.bytes.len() as u64);
-                    verifier.push(file, &mut run);
+                    verifier.push(file, &mut cores);
                 }
                 Found::Broken(name, why) => verifier.broken(&name, &why),
             }
         }
-        verifier.finish(&mut run)
+        verifier.finish(&mut cores)
     })
 }
 
@@ -111,28 +114,64 @@ pub fn records(
     Ok(found)
 }
 
-/// The records of one batch, a part on each core.
-fn examine(check: &Check, items: &[Item], cores: usize) -> Vec<Examined> {
-    let part = items.len().div_ceil(cores).max(16);
-    thread::scope(|scope| {
-        let mut parts = items.chunks(part);
-        let here = parts.next();
-        let others: Vec<_> = parts
-            .map(|part| scope.spawn(move || part.iter().map(|item| check.examine(item)).collect()))
-            .collect();
-        let mut examined: Vec<Examined> = here
-            .unwrap_or_default()
-            .iter()
-            .map(|item| check.examine(item))
-            .collect();
-        for other in others {
-            let part: Vec<Examined> = other
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            examined.extend(part);
+/// Examines batches on a thread for each core; the answers wait until they are asked for.
+struct Cores {
+    work: SyncSender<Job>,
+    underway: VecDeque<Receiver<Vec<Examined>>>,
+}
+
+struct Job {
+    check: Arc<Check>,
+    items: Vec<Item>,
+    answer: SyncSender<Vec<Examined>>,
+}
+
+impl Cores {
+    /// The threads end when this is dropped.
+    fn new<'scope>(scope: &'scope thread::Scope<'scope, '_>) -> Self {
+        let (work, jobs) = sync_channel::<Job>(AHEAD + 1);
+        let jobs = Arc::new(Mutex::new(jobs));
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            let jobs = Arc::clone(&jobs);
+            let next = move || jobs.lock().ok()?.recv().ok();
+            scope.spawn(move || {
+                while let Some(job) = next() {
+                    let Job {
+                        check,
+                        items,
+                        answer,
+                    } = job;
+                    let examined = items.iter().map(|item| check.examine(item)).collect();
+                    // Nobody waits any more only if the other side ended.
+                    let _ = answer.send(examined);
+                }
+            });
         }
-        examined
-    })
+        let underway = VecDeque::new();
+        Self { work, underway }
+    }
+}
+
+impl Examine for Cores {
+    fn begin(&mut self, check: Arc<Check>, items: Vec<Item>) {
+        let (answer, waits) = sync_channel(1);
+        let job = Job {
+            check,
+            items,
+            answer,
+        };
+        self.work
+            .send(job)
+            .expect("the threads live as long as this");
+        self.underway.push_back(waits);
+    }
+
+    fn end(&mut self) -> Vec<Examined> {
+        let oldest = self.underway.pop_front();
+        oldest.map_or_else(Vec::new, |waits| {
+            waits.recv().expect("each job is answered")
+        })
+    }
 }
 
 /// What reading brings.

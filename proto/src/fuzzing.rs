@@ -22,7 +22,7 @@ use self::world::world;
 use crate::{
     audit::{
         TrustAnchors, Verdict as Judged,
-        bundle::{Check, File, Item, Name, Options, Verifier},
+        bundle::{File, Here, Name, Options, Verifier},
         fork::{Fork, ForkProof},
     },
     circle,
@@ -247,8 +247,7 @@ pub fn bundle(bytes: &[u8]) -> bool {
         disclosed: Vec::new(),
     };
     let mut verifier = Verifier::new(&world().anchors, options);
-    let mut run =
-        |check: &Check, items: &[Item]| items.iter().map(|item| check.examine(item)).collect();
+    let mut run = Here::default();
     for file in files {
         verifier.push(file, &mut run);
     }

@@ -3,9 +3,9 @@ use std::{convert::Infallible, sync::OnceLock};
 use fmesh_proto::{
     audit::{
         Verdict,
-        bundle::{BundleReport, LogSource, Selection, Tree, Writer},
+        bundle::{BundleReport, Here, LogSource, Selection, Tree, Writer},
     },
-    id::MeshId,
+    id::{Digest, MeshId},
     keys::{OperatingKeys, RootKey, sign_manifest},
     log::leaf_hash,
     note::Checkpoint,
@@ -138,6 +138,70 @@ fn directory_and_tar_hold_the_same_and_are_written_once() {
     }
     let names: Vec<_> = fs::read_dir(dir.path()).expect("a directory").collect();
     assert_eq!(names.len(), 3, "{names:?}");
+}
+
+/// Examines here, and counts what is under way.
+#[derive(Default)]
+struct Counted {
+    here: Here,
+    underway: usize,
+    most: usize,
+}
+
+impl Examine for Counted {
+    fn begin(&mut self, check: Arc<Check>, items: Vec<Item>) {
+        self.underway += 1;
+        self.most = self.most.max(self.underway);
+        self.here.begin(check, items);
+    }
+
+    fn end(&mut self) -> Vec<Examined> {
+        self.underway -= 1;
+        self.here.end()
+    }
+}
+
+#[test]
+fn many_cores_say_what_one_says_in_the_order_of_the_records() {
+    const RECORDS: u64 = 3_000;
+    let mut files: Vec<(String, Vec<u8>)> = good().1.clone();
+    files.truncate(files.len() - 3);
+    for leaf in 1..=RECORDS {
+        let record = Name::Log(good().0, LogFile::Record(leaf)).to_string();
+        files.push((record, format!("no record {leaf}~").into_bytes()));
+        if leaf % 3 == 0 {
+            let proof = Name::Log(good().0, LogFile::RecordProof(leaf)).to_string();
+            files.push((proof, b"no proof".to_vec()));
+        }
+    }
+    let lines = files.iter();
+    let lines = lines.map(|(name, bytes)| format!("{}  {name}\n", Digest::of(bytes).hex()));
+    let sums = lines.collect::<String>();
+    files.push((LAST.to_owned(), sums.into_bytes()));
+
+    let anchors = anchors();
+    let mut counted = Counted::default();
+    let mut verifier = Verifier::new(&anchors, Options::default());
+    for (name, bytes) in files.clone() {
+        verifier.push(File { name, bytes }, &mut counted);
+    }
+    let here = verifier.finish(&mut counted).report;
+    let json = |report: &BundleReport| serde_json::to_string(report).expect("JSON");
+    assert_eq!(json(&judge_tar(&tar_of(&files))), json(&here));
+    assert_eq!((counted.underway, counted.most), (0, AHEAD + 1));
+    let sums = here.findings.iter().find(|finding| finding.file == LAST);
+    assert_eq!(sums, None, "the sums were compared in the files' order");
+    let named: Vec<u64> = here
+        .findings
+        .iter()
+        .filter_map(|found| found.leaf)
+        .collect();
+    assert!(named.is_sorted() && named.len() > AHEAD, "{named:?}");
+    assert_eq!(
+        here.claim(Some(&good().0), "author-signature")
+            .map(|claim| claim.verdict),
+        Some(Verdict::Refuted)
+    );
 }
 
 #[test]

@@ -18,8 +18,7 @@
 //! leaf hashes of a log stand before its records, so a record is judged when it arrives and then forgotten.
 //!
 //! [`Writer`] makes a bundle, [`Verifier`] judges one. Both know no disk: a bundle is a sequence of names and
-//! bytes. The checks of single records are handed to the caller as [`Check`] and [`Item`]s, who may run them on
-//! every core. What stays in memory is 64 bytes for a leaf, some 200 for a record, and what is bounded by [`KEPT_BYTES_MAX`].
+//! bytes. The checks of single records are handed to the caller, who may run them on every core ([`Examine`]). What stays in memory is 64 bytes for a leaf, some 200 for a record, and what is bounded by [`KEPT_BYTES_MAX`].
 
 mod chains;
 mod examine;
@@ -33,7 +32,7 @@ mod verify;
 mod write;
 
 pub use self::{
-    examine::{Check, Examined, Item},
+    examine::{Check, Examine, Examined, Here, Item},
     manifest::{Reason, Selection},
     name::{LogFile, Name, Tile},
     report::{
@@ -76,8 +75,11 @@ pub const CHANGES_BYTES_MAX: u64 = 64 << 20;
 pub const FEED_POSITIONS_MAX: usize = 1 << 22;
 /// Feed positions that two records claim and for which a fork proof is made; every other one is a finding only.
 pub const CONFLICTS_MAX: usize = 16;
-/// Records that are examined together.
-const BATCH: usize = 1_024;
+/// Batches of records that may be examined while the next files are read. A constant, so that a report does not depend
+/// on the machine that made it.
+pub const AHEAD: usize = 32;
+/// Records in one. With [`AHEAD`] they take 110 MB if each is as long as it may be.
+const BATCH: usize = 32;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,9 @@
 //! One record with its proof: everything that needs no other record. Pure, so it may run on any core.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use serde_json::Value;
 
@@ -39,6 +42,30 @@ pub struct Item {
     pub(super) leaf: u64,
     pub(super) record: Option<File>,
     pub(super) proof: Option<File>,
+}
+
+/// Where records are examined: here and now, or on other cores while the next files are read.
+pub trait Examine {
+    /// Takes a batch. At most [`super::AHEAD`] and one more are begun and not ended.
+    fn begin(&mut self, check: Arc<Check>, items: Vec<Item>);
+    /// What was found out about the oldest batch that is not ended yet, in the order of its items. It waits, if need be;
+    /// of no batch it is nothing.
+    fn end(&mut self) -> Vec<Examined>;
+}
+
+/// Examines on this thread.
+#[derive(Debug, Default)]
+pub struct Here(VecDeque<Vec<Examined>>);
+
+impl Examine for Here {
+    fn begin(&mut self, check: Arc<Check>, items: Vec<Item>) {
+        let examined = items.iter().map(|item| check.examine(item));
+        self.0.push_back(examined.collect());
+    }
+
+    fn end(&mut self) -> Vec<Examined> {
+        self.0.pop_front().unwrap_or_default()
+    }
 }
 
 /// The claims that are judged record by record.

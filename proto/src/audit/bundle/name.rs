@@ -2,7 +2,7 @@
 //!
 //! A name that is not one of these is refused, so `..`, links to elsewhere and surprises have no place.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use crate::{
     id::SiteId,
@@ -75,7 +75,20 @@ impl Name {
             }
         };
         // One spelling of each name: no sign, no other number of zeros.
-        (name.to_string() == text).then_some(name)
+        name.is_written(text).then_some(name)
+    }
+
+    /// Whether `text` is how this name is written.
+    fn is_written(&self, text: &str) -> bool {
+        struct Rest<'t>(&'t str);
+        impl fmt::Write for Rest<'_> {
+            fn write_str(&mut self, part: &str) -> fmt::Result {
+                self.0 = self.0.strip_prefix(part).ok_or(fmt::Error)?;
+                Ok(())
+            }
+        }
+        let mut rest = Rest(text);
+        write!(rest, "{self}").is_ok() && rest.0.is_empty()
     }
 
     /// Longest file of this name that is read, in bytes.

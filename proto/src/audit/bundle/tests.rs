@@ -226,8 +226,7 @@ fn whole(plant: &Plant) -> Vec<File> {
 
 fn judge_with(files: Vec<File>, anchors: &TrustAnchors, options: Options) -> Outcome {
     let mut verifier = Verifier::new(anchors, options);
-    let mut run =
-        |check: &Check, items: &[Item]| items.iter().map(|item| check.examine(item)).collect();
+    let mut run = Here::default();
     for file in files {
         verifier.push(file, &mut run);
     }
@@ -779,9 +778,7 @@ fn a_checkpoint_of_no_log_in_the_bundle_is_not_passed_over() {
 #[test]
 fn more_than_a_bundle_may_hold_is_refuted() {
     let plant = Plant::example(1);
-    let (anchors, mut run) = (plant.anchors(), |check: &Check, items: &[Item]| {
-        items.iter().map(|item| check.examine(item)).collect()
-    });
+    let (anchors, mut run) = (plant.anchors(), Here::default());
     let form = |outcome: &Outcome| {
         let form = outcome.report.claim(None, "bundle-form").expect("judged");
         (form.verdict, form.text.clone())

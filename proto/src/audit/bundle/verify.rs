@@ -12,9 +12,9 @@ use super::{
         place::parts,
         report::{Claim, Verdict},
     },
-    AnchorsSummary, BundleClaim, BundleReport, CHANGES_BYTES_MAX, CHANGES_MAX, CONFLICTS_MAX,
-    Check, Examined, FILES_MAX, FINDINGS_MAX, File, Finding, Item, KEPT_BYTES_MAX, LEAVES_MAX,
-    LOGS_MAX, LogFile, LogSummary, Name, Tree,
+    AHEAD, AnchorsSummary, BundleClaim, BundleReport, CHANGES_BYTES_MAX, CHANGES_MAX,
+    CONFLICTS_MAX, Check, Examine, FILES_MAX, FINDINGS_MAX, File, Finding, KEPT_BYTES_MAX,
+    LEAVES_MAX, LOGS_MAX, LogFile, LogSummary, Name,
     chains::{Feeds, Twice},
     late::Late,
     manifest::{FORMAT, Manifest, Withheld},
@@ -62,6 +62,8 @@ pub struct Verifier<'a> {
     withheld: Option<Withheld>,
     leaves: u64,
     open: Option<Log>,
+    /// Batches of its records that are being examined.
+    underway: usize,
     closed: Vec<Log>,
     notes: Notes,
 }
@@ -156,8 +158,8 @@ pub struct KeptLog {
     pub site: SiteId,
     keys: Vec<View>,
     feeds: Feeds,
-    checkpoint: Option<Checkpoint>,
-    tree: Option<Tree>,
+    /// Its checkpoint and tree.
+    check: Arc<Check>,
 }
 
 impl<'a> Verifier<'a> {
@@ -180,6 +182,7 @@ impl<'a> Verifier<'a> {
             withheld: None,
             leaves: 0,
             open: None,
+            underway: 0,
             closed: Vec::new(),
             notes: Notes::default(),
             options,
@@ -203,8 +206,8 @@ impl<'a> Verifier<'a> {
         verifier
     }
 
-    /// Takes the next file. `run` examines records: on this thread, or on every core; the answers in the order of the items.
-    pub fn push(&mut self, file: File, run: &mut impl FnMut(&Check, &[Item]) -> Vec<Examined>) {
+    /// Takes the next file. `run` examines records: on this thread ([`super::Here`]), or on every core.
+    pub fn push(&mut self, file: File, run: &mut impl Examine) {
         let in_order = self.last.as_ref().is_none_or(|last| *last < file.name);
         let name = Name::parse(&file.name).filter(|name| file.bytes.len() <= name.bytes_max());
         let is_last = self.sums.is_some();
@@ -278,7 +281,7 @@ impl<'a> Verifier<'a> {
     }
 
     /// Everything was given.
-    pub fn finish(mut self, run: &mut impl FnMut(&Check, &[Item]) -> Vec<Examined>) -> Outcome {
+    pub fn finish(mut self, run: &mut impl Examine) -> Outcome {
         self.flush(run);
         self.end_log(run);
         if self.sums.is_none() {
@@ -481,12 +484,7 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    fn log_file(
-        &mut self,
-        part: LogFile,
-        file: File,
-        run: &mut impl FnMut(&Check, &[Item]) -> Vec<Examined>,
-    ) {
+    fn log_file(&mut self, part: LogFile, file: File, run: &mut impl Examine) {
         if let LogFile::Tile(tile) = part
             && tile.level == 0
         {
@@ -500,7 +498,8 @@ impl<'a> Verifier<'a> {
         let is_record = matches!(part, LogFile::Record(_) | LogFile::RecordProof(_));
         let Some(log) = &mut self.open else { return };
         if is_record && log.is_full(part) {
-            self.flush(run);
+            self.begin(run);
+            self.end(AHEAD, run);
         }
         let Some(log) = &mut self.open else { return };
         if is_record && !log.is_ready() {
@@ -512,22 +511,38 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// Judges the records that wait.
-    fn flush(&mut self, run: &mut impl FnMut(&Check, &[Item]) -> Vec<Examined>) {
-        let Some(log) = &mut self.open else { return };
-        for examined in log.examine(run) {
-            for (name, digest) in &examined.files {
-                self.lines
-                    .push(line_hash(&format!("{}  {name}", to_hex(&digest.0))));
+    /// Judges all records that came so far.
+    fn flush(&mut self, run: &mut impl Examine) {
+        self.begin(run);
+        self.end(0, run);
+    }
+
+    /// Lets the records that wait be examined.
+    fn begin(&mut self, run: &mut impl Examine) {
+        let begun = self.open.as_mut().is_some_and(|log| log.begin(run));
+        self.underway += usize::from(begun);
+    }
+
+    /// Takes what was found out, in the order of the records, until only so many batches are under way.
+    fn end(&mut self, left: usize, run: &mut impl Examine) {
+        while self.underway > left
+            && let Some(log) = &mut self.open
+        {
+            self.underway -= 1;
+            for examined in run.end() {
+                for (name, digest) in &examined.files {
+                    self.lines
+                        .push(line_hash(&format!("{}  {name}", to_hex(&digest.0))));
+                }
+                if let Some((core, fits)) = examined.late {
+                    self.late.used(core, fits);
+                }
+                log.take(examined, &mut self.notes);
             }
-            if let Some((core, fits)) = examined.late {
-                self.late.used(core, fits);
-            }
-            log.take(examined, &mut self.notes);
         }
     }
 
-    fn end_log(&mut self, run: &mut impl FnMut(&Check, &[Item]) -> Vec<Examined>) {
+    fn end_log(&mut self, run: &mut impl Examine) {
         if let Some(mut log) = self.open.take() {
             if !log.is_ready() {
                 log.prepare(self.anchors, &self.outside, &mut self.notes, run);
@@ -609,16 +624,17 @@ impl KeptLog {
 
     /// What the two logs say against each other; `Ok(None)` if one is the beginning of the other.
     fn against(&self, other: &Self) -> Result<Option<ForkProof>, &'static str> {
-        let (Some(a), Some(b)) = (&self.checkpoint, &other.checkpoint) else {
+        let (ours, theirs) = (&*self.check, &*other.check);
+        let (Some(a), Some(b)) = (&ours.checkpoint, &theirs.checkpoint) else {
             return Err("a checkpoint of both");
         };
         if a.origin() != b.origin() {
             return Err("two bundles of one mesh");
         }
         let (small, large, tree) = if a.size() <= b.size() {
-            (a, b, &other.tree)
+            (a, b, &theirs.tree)
         } else {
-            (b, a, &self.tree)
+            (b, a, &ours.tree)
         };
         if small.body() == large.body() {
             return Ok(None);

@@ -13,8 +13,8 @@ use super::{
             record::utc,
             report::{Claim, Verdict, counted, printable},
         },
-        BATCH, Change, Check, Entry, Examined, File, Finding, Item, LogFile, LogSummary, Name,
-        Reason, Seen, Tile, Tree, Values,
+        BATCH, Change, Check, Entry, Examine, Examined, File, Finding, Item, LogFile, LogSummary,
+        Name, Reason, Seen, Tile, Tree, Values,
         chains::{Feeds, Remarks, Revisions, Twice},
         examine::{Facts, Mark, Part},
         late::ByCore,
@@ -36,8 +36,10 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Log {
     pub(super) site: SiteId,
+    /// Filled while keys, checkpoints and tiles come.
     check: Check,
-    ready: bool,
+    /// The same, once it is complete and records are examined with it.
+    ready: Option<Arc<Check>>,
     older: Vec<Checkpoint>,
     leaves: Vec<Digest>,
     /// Tiles above the leaves, until the tree is there to compare them with.
@@ -74,7 +76,7 @@ impl Log {
                 late,
                 ..Check::default()
             },
-            ready: false,
+            ready: None,
             older: Vec::new(),
             leaves: Vec::new(),
             upper: Vec::new(),
@@ -99,11 +101,16 @@ impl Log {
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        self.ready
+        self.ready.is_some()
+    }
+
+    fn check(&self) -> &Check {
+        self.ready.as_deref().unwrap_or(&self.check)
     }
 
     pub(super) fn size(&self) -> u64 {
-        self.check.checkpoint.as_ref().map_or(0, Checkpoint::size)
+        let checkpoint = self.check().checkpoint.as_ref();
+        checkpoint.map_or(0, Checkpoint::size)
     }
 
     /// True if records wait for a whole batch and the next file is of another one.
@@ -165,9 +172,8 @@ impl Log {
         anchors: &TrustAnchors,
         outside: &[Checkpoint],
         notes: &mut Notes,
-        run: &mut impl FnMut(&Check, &[Item]) -> Vec<Examined>,
+        run: &mut impl Examine,
     ) {
-        self.ready = true;
         self.claims.push(self.trusted(anchors));
         let keys = self.read_keys();
         self.claims.push(keys);
@@ -181,8 +187,10 @@ impl Log {
         self.claims.extend(witnesses);
         let leaves = self.check.tree.as_ref().map_or(0, Tree::size);
         self.shown = vec![0; leaves.div_ceil(64) as usize];
-        let items = std::mem::take(&mut self.keys);
-        for examined in run(&self.check, &items) {
+        let check = Arc::new(std::mem::take(&mut self.check));
+        self.ready = Some(Arc::clone(&check));
+        run.begin(check, std::mem::take(&mut self.keys));
+        for examined in run.end() {
             self.take_in(examined, notes, "keys");
         }
         self.keys_count = self.shown_count;
@@ -489,16 +497,13 @@ impl Log {
         })
     }
 
-    /// Examines the records that wait.
-    pub(super) fn examine(
-        &mut self,
-        run: &mut impl FnMut(&Check, &[Item]) -> Vec<Examined>,
-    ) -> Vec<Examined> {
-        if self.waiting.is_empty() {
-            return Vec::new();
-        }
-        let items = std::mem::take(&mut self.waiting);
-        run(&self.check, &items)
+    /// Lets the records that wait be examined; false if none waits.
+    pub(super) fn begin(&mut self, run: &mut impl Examine) -> bool {
+        let Some(check) = self.ready.as_ref().filter(|_| !self.waiting.is_empty()) else {
+            return false;
+        };
+        run.begin(Arc::clone(check), std::mem::take(&mut self.waiting));
+        true
     }
 
     /// Takes what was found out about a record.
@@ -661,7 +666,7 @@ impl Log {
         claims.push(self.revisions_claim(notes));
         let (feeds, twice) = self.feeds_claim(notes);
         claims.push(feeds);
-        let checkpoint = self.check.checkpoint.as_ref();
+        let checkpoint = self.check().checkpoint.as_ref();
         let summary = LogSummary {
             site: self.site,
             name: anchors.name_of(&self.site).map(str::to_owned),
@@ -682,7 +687,7 @@ impl Log {
 
     fn coverage(&self, withheld: Option<&WithheldLog>) -> (Claim, Vec<(Reason, u64)>, u64) {
         const ID: &str = "coverage";
-        let Some(size) = self.check.tree.as_ref().map(Tree::size) else {
+        let Some(size) = self.check().tree.as_ref().map(Tree::size) else {
             let text = "which leaves are shown and which are withheld is not compared";
             let claim = Claim::not_proven(ID, text, "the tiles of all leaves, log/tile/0/...");
             let unaccounted = self.size().saturating_sub(self.shown_count);
@@ -803,8 +808,7 @@ impl Log {
             site: self.site,
             keys: self.key_views,
             feeds: self.feeds,
-            checkpoint: self.check.checkpoint,
-            tree: self.check.tree,
+            check: self.ready.unwrap_or_else(|| Arc::new(self.check)),
         }
     }
 }
