@@ -5,7 +5,7 @@
 //! cargo bench -p fmesh --bench find -- 1000000
 //! ```
 //!
-//! The records are made from a fixed seed and go in through [`Index::put_parts`], as the node fills its index: a thousand
+//! The records are made from a fixed seed and go in through [`Index::put_content`], as the node fills its index: a thousand
 //! factories with machines of 240 kinds in some thousands of sizes, one capacity each. Every question is asked many times,
 //! with another span of weeks each time. Without `--bench` (as `cargo test` runs it) a small world shows that it works.
 
@@ -14,10 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fmesh::search::{Index, Parts, Position, Query};
+use fmesh::search::{Index, Origin, Position, Query};
 use fmesh_proto::{
     id::{ObjectId, SiteId},
-    kinds::{Kind, Property},
+    kinds::{Content, Kind, Property},
     quantity::Quantity,
     week::{Week, WeekSpan},
 };
@@ -175,18 +175,17 @@ fn put(index: &mut Index, site: usize, kind: &Kind, id: u128, shown: &Value) {
         .collect();
     let mut key = [0; 32];
     key[..8].copy_from_slice(&(site as u64).to_be_bytes());
-    let parts = Parts {
+    let origin = Origin {
         site: SiteId(key),
-        kind,
         id: object(id),
         seq: 1,
         iat: 1_790_000_000,
         received: 1_790_000_001,
-        retired: false,
+        shown: true,
         ended: false,
-        fields: &fields,
     };
-    index.put_parts(parts).expect("fields of the kind");
+    let content = Content::read(kind, &fields).expect("fields of the kind");
+    index.put_content(&origin, &content);
 }
 
 fn object(n: u128) -> ObjectId {

@@ -25,12 +25,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use fmesh_proto::{
     id::{ObjectId, SiteId},
-    kinds::{Capacity, Content, Kind, Resource, Site},
+    kinds::{Capacity, Content, Resource, Site},
     quantity::Unit,
-    record::{RecordError, Verified},
+    record::Verified,
     taxonomy::Path,
 };
-use serde_json::Value;
 
 use self::{
     lists::{ListNumber, Lists},
@@ -74,13 +73,11 @@ pub struct Index {
 /// An object of a site, by the site's number.
 type Key = (u32, ObjectId);
 
-/// A current revision as the index takes it.
+/// Whose a current revision is, and from when.
 #[derive(Debug, Clone, Copy)]
-pub struct Parts<'a> {
+pub struct Origin {
     /// Author.
     pub site: SiteId,
-    /// Kind.
-    pub kind: &'a Kind,
     /// Object.
     pub id: ObjectId,
     /// Leaf.
@@ -89,12 +86,10 @@ pub struct Parts<'a> {
     pub iat: u64,
     /// When it arrived, unix seconds.
     pub received: u64,
-    /// The object ended.
-    pub retired: bool,
+    /// Something of it is shown, and the object has not ended: otherwise it disappears.
+    pub shown: bool,
     /// Every grant under which it came has ended: only a question that says so finds it.
     pub ended: bool,
-    /// Slots as [`Verified::fields`] gives them.
-    pub fields: &'a BTreeMap<String, Option<Value>>,
 }
 
 /// Which revision something is from.
@@ -173,31 +168,21 @@ impl Index {
     /// The same for a record of which every grant under which it came has ended, or with `ended` false for one that is granted again.
     pub fn put_as(&mut self, record: &Verified, received: u64, ended: bool) {
         let claims = record.claims();
-        let parts = Parts {
+        let origin = Origin {
             site: claims.iss,
-            kind: &claims.kind,
             id: claims.id,
             seq: claims.seq,
             iat: claims.iat,
             received,
-            retired: claims.retired,
+            shown: !claims.retired && record.shows_a_slot(),
             ended,
-            fields: record.fields(),
         };
         match record.content() {
-            Ok(content) => self.put_content(&parts, content),
+            Ok(content) => self.put_content(&origin, content),
             Err(error) => {
                 tracing::warn!(site = %claims.iss, seq = claims.seq, %error, "not in the search index");
             }
         }
-    }
-
-    /// As [`Self::put`], for whoever holds the parts of a verified record. A revision older than the one held is ignored. Fails, and
-    /// changes nothing, if the fields are not those of the kind; kinds that search does not need are ignored.
-    pub fn put_parts(&mut self, parts: Parts<'_>) -> Result<(), RecordError> {
-        let content = Content::read(parts.kind, parts.fields)?;
-        self.put_content(&parts, &content);
-        Ok(())
     }
 
     /// How often anything was put in or taken out: whoever waits for something asks again when it has grown.
@@ -206,13 +191,15 @@ impl Index {
         self.changes
     }
 
-    fn put_content(&mut self, parts: &Parts<'_>, content: &Content) {
+    /// As [`Self::put`], for whoever knows what a record says and holds no record. A revision older than the one held is ignored, and
+    /// so are kinds that search does not need.
+    pub fn put_content(&mut self, origin: &Origin, content: &Content) {
         self.changes += 1;
-        let shown = !parts.retired && parts.fields.values().any(Option::is_some);
+        let shown = origin.shown;
         match content {
-            Content::Site(site) => self.put_site(parts, shown.then_some(site)),
-            Content::Resource(resource) => self.put_resource(parts, shown.then_some(resource)),
-            Content::Capacity(capacity) => self.put_capacity(parts, shown.then_some(capacity)),
+            Content::Site(site) => self.put_site(origin, shown.then_some(site)),
+            Content::Resource(resource) => self.put_resource(origin, shown.then_some(resource)),
+            Content::Capacity(capacity) => self.put_capacity(origin, shown.then_some(capacity)),
             Content::Grant(_) | Content::Attestation(_) | Content::Other => {}
         }
     }
@@ -260,8 +247,8 @@ impl Index {
             .collect()
     }
 
-    fn put_site(&mut self, parts: &Parts<'_>, site: Option<&Site>) {
-        let number = self.site_number(parts.site);
+    fn put_site(&mut self, origin: &Origin, site: Option<&Site>) {
+        let number = self.site_number(origin.site);
         let Some(entry) = self.sites.get_mut(number) else {
             return;
         };
@@ -269,23 +256,23 @@ impl Index {
         if entry
             .profile
             .as_ref()
-            .is_some_and(|(held, _)| held.seq > parts.seq)
+            .is_some_and(|(held, _)| held.seq > origin.seq)
         {
             return;
         }
-        entry.profile = site.map(|site| (Stamp::of(parts), Profile::of(site.clone())));
+        entry.profile = site.map(|site| (Stamp::of(origin), Profile::of(site.clone())));
     }
 
-    fn put_resource(&mut self, parts: &Parts<'_>, resource: Option<&Resource>) {
-        let site = self.site_number(parts.site);
-        let number = self.resource_number((site, parts.id));
+    fn put_resource(&mut self, origin: &Origin, resource: Option<&Resource>) {
+        let site = self.site_number(origin.site);
+        let number = self.resource_number((site, origin.id));
         let Some(entry) = self.resources.get_mut(number) else {
             return;
         };
         if entry
             .shown
             .as_ref()
-            .is_some_and(|held| held.stamp.seq > parts.seq)
+            .is_some_and(|held| held.stamp.seq > origin.seq)
         {
             return;
         }
@@ -293,7 +280,7 @@ impl Index {
         entry.shown = None;
         if let Some(resource) = resource {
             entry.shown = Some(Box::new(Shown {
-                stamp: Stamp::of(parts),
+                stamp: Stamp::of(origin),
                 name: resource.name.known().cloned(),
             }));
             entry.list = Some(self.lists.take(resource.capabilities.clone()));
@@ -302,27 +289,27 @@ impl Index {
         self.drop_unneeded(number);
     }
 
-    fn put_capacity(&mut self, parts: &Parts<'_>, capacity: Option<&Capacity>) {
-        let site = self.site_number(parts.site);
-        let key = (site, parts.id);
+    fn put_capacity(&mut self, origin: &Origin, capacity: Option<&Capacity>) {
+        let site = self.site_number(origin.site);
+        let key = (site, origin.id);
         if let Some(supply) = self.capacities.get(&key).copied() {
             let held = self
                 .supplies
                 .get(supply)
-                .and_then(|supply| supply.piece(&parts.id));
-            if held.is_some_and(|held| held.stamp.seq > parts.seq) {
+                .and_then(|supply| supply.piece(&origin.id));
+            if held.is_some_and(|held| held.stamp.seq > origin.seq) {
                 return;
             }
             self.capacities.remove(&key);
-            self.leave(supply, &parts.id);
+            self.leave(supply, &origin.id);
         }
         let Some(capacity) = capacity else {
             return;
         };
         let piece = Piece {
-            id: parts.id,
+            id: origin.id,
             name: capacity.name.known().cloned(),
-            stamp: Stamp::of(parts),
+            stamp: Stamp::of(origin),
             series: Series::of(capacity, &mut self.values),
         };
         let supply = self.supply_number(site, capacity);
@@ -437,12 +424,12 @@ impl Index {
 }
 
 impl Stamp {
-    fn of(parts: &Parts<'_>) -> Self {
+    fn of(origin: &Origin) -> Self {
         Self {
-            seq: parts.seq,
-            iat: parts.iat,
-            received: parts.received,
-            ended: parts.ended,
+            seq: origin.seq,
+            iat: origin.iat,
+            received: origin.received,
+            ended: origin.ended,
         }
     }
 }

@@ -428,6 +428,13 @@ impl Verified {
         self.0.content()
     }
 
+    /// True if this view opens at least one slot; a plain body is open.
+    #[must_use]
+    pub fn shows_a_slot(&self) -> bool {
+        let slots = &self.0.slots.places;
+        slots.is_empty() || slots.iter().any(|(_, at)| at.is_some())
+    }
+
     /// Disclosed feed positions.
     #[must_use]
     pub fn feeds(&self) -> &[(CircleId, u64)] {

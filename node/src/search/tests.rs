@@ -2,9 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use fmesh_proto::{kinds::Property, quantity::Quantity, rules::coverage::Requirement};
+use fmesh_proto::{
+    kinds::{Kind, Property},
+    quantity::Quantity,
+    rules::coverage::Requirement,
+};
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -24,18 +28,17 @@ fn put(index: &mut Index, site: SiteId, kind: Kind, n: u8, seq: u64, shown: &Val
         .map(|slot| ((*slot).to_owned(), shown.get(slot).cloned()))
         .collect();
     kinds_hold(&kind, &fields);
-    let parts = Parts {
+    let origin = Origin {
         site,
-        kind: &kind,
         id: id(n),
         seq,
         iat: 1_000 + seq,
         received: 2_000 + seq,
-        retired: shown.get("retired").is_some(),
+        shown: shown.get("retired").is_none() && fields.values().any(Option::is_some),
         ended: false,
-        fields: &fields,
     };
-    index.put_parts(parts).expect("fields of the kind");
+    let content = Content::read(&kind, &fields).expect("fields of the kind");
+    index.put_content(&origin, &content);
 }
 
 /// The tests must not use records that no reader would accept.
@@ -829,28 +832,19 @@ fn revisions_replace_each_other() {
 }
 
 #[test]
-fn other_kinds_and_wrong_fields_change_nothing() {
+fn other_kinds_change_nothing() {
     let mut index = world();
     let before = told(&index, &query(""));
-    let fields = BTreeMap::from([("available".to_owned(), Some(json!([37.5])))]);
-    let parts = |kind| Parts {
+    let origin = Origin {
         site: BOLT,
-        kind,
         id: id(12),
         seq: 99,
         iat: 0,
         received: 0,
-        retired: false,
+        shown: true,
         ended: false,
-        fields: &fields,
     };
-    index
-        .put_parts(parts(&Kind::Capacity))
-        .expect_err("a float is no quantity");
-    index.put_parts(parts(&Kind::Keys)).expect("ignored");
-    index
-        .put_parts(parts(&Kind::Other("demand".into())))
-        .expect("ignored");
+    index.put_content(&origin, &Content::Other);
     assert_eq!(told(&index, &query("")), before);
 }
 
