@@ -1,11 +1,15 @@
 //! The operator's own things in memory, the edits of them, and what must be signed because of an edit.
 //!
 //! An edit is validated against the desk and applied to it; then [`Work::plan`] compares every object that may have
-//! changed with what went out for it, asks [`permits`] for each circle, and signs a new revision where the answer
-//! differs. If anything is refused, the desk is loaded again from the store, so that nothing has happened.
+//! changed with what went out for it, asks [`permits`] for each circle, and says where the answer differs: there a new
+//! revision is signed. If anything is refused, the desk is loaded again from the store, so that nothing has happened.
+//!
+//! An edit and the first thousand records that follow from it are stored as one; if more follow, they are stored a thousand at a
+//! time, and a writer that is ended between them goes on at its next start, which plans everything. A circle that ends is
+//! forgotten with the last of them: until then it is there, and whoever is interrupted ends it again.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -18,7 +22,7 @@ use fmesh_proto::{
     kinds::Kind,
     limits,
     membership::{Act, Membership, Role},
-    mesh::issue::{Author, Issuance, Item, Seal},
+    mesh::issue::{Author, Issuance, IssueError, Item, Seal},
     record::{Fields, View},
 };
 use rand_core::Rng as _;
@@ -28,6 +32,9 @@ use crate::store::{
     Changes, CircleSecret, FeedEntry, Head, Invite, Issue, JoinPhase, Joining, LocalObject, Meta,
     PendingJoin, Store, StoreError,
 };
+
+/// Records that are signed and stored together. The tests of this file see the same with fewer.
+const SIGNED_TOGETHER: usize = if cfg!(test) { 8 } else { 1_024 };
 
 /// Names an own object.
 type ObjectRef = (Kind, ObjectId);
@@ -216,20 +223,45 @@ impl Work {
         if let Some(mesh) = self.desk.meta.mesh {
             self.refresh_pairs(&mesh);
         }
-        let before = Arc::clone(&self.desk.membership);
-        let result = edits
+        let mut before = Arc::clone(&self.desk.membership);
+        let planned = edits
             .into_iter()
             .try_for_each(|edit| self.edit(edit, &mut session))
-            .and_then(|()| self.plan(&mut session))
-            .map(|()| self.forget_circles(&mut session));
-        if let Err(error) = result {
+            .and_then(|()| self.plan(&mut session));
+        let mut left = self.or_as_stored(planned)?;
+        let mut applied: Option<Applied> = None;
+        loop {
+            let signed = self.sign_next(&mut left, &mut session);
+            self.or_as_stored(signed)?;
+            if left.is_empty() {
+                self.forget_circles(&mut session);
+            }
+            let next = Session {
+                ending: std::mem::take(&mut session.ending),
+                ..Session::new(false)
+            };
+            let session = std::mem::replace(&mut session, next);
+            let done = match dry_run {
+                true => session.applied,
+                false => self.finish(session, &before)?,
+            };
+            match &mut applied {
+                None => applied = Some(done),
+                Some(applied) => applied.issued.extend(done.issued),
+            }
+            if left.is_empty() {
+                return Ok(applied.unwrap_or_default());
+            }
+            before = Arc::clone(&self.desk.membership);
+        }
+    }
+
+    /// After a refusal the desk is what the store says, so nothing has happened.
+    fn or_as_stored<T>(&mut self, result: Result<T, WriteError>) -> Result<T, WriteError> {
+        if result.is_err() {
             self.desk = Desk::load(&self.setup.store, &self.setup.site)?;
-            return Err(error);
         }
-        if dry_run {
-            return Ok(session.applied);
-        }
-        self.finish(session, &before)
+        result
     }
 
     /// Stores what a session did, then tells.
@@ -616,37 +648,68 @@ impl Work {
         Ok(())
     }
 
-    /// Signs what must be signed: grants first, so that a circle's records can be read where they arrive.
-    fn plan(&mut self, session: &mut Session) -> Result<(), WriteError> {
+    /// Signs what must be signed before an object is: grants first, so that a circle's records can be read where they arrive. Says
+    /// which objects have to be signed anew, each of which can be.
+    fn plan(&mut self, session: &mut Session) -> Result<VecDeque<ObjectRef>, WriteError> {
         let Some(mesh) = self.desk.meta.mesh else {
-            return Ok(());
+            return Ok(VecDeque::new());
         };
         self.heed_members(session);
         if self.desk.membership.member(&self.setup.site).is_none() && session.founded.is_none() {
-            return Ok(());
+            return Ok(VecDeque::new());
         }
         self.plan_grants(&mesh, session)?;
         self.plan_receipts(&mesh, session)?;
-        let today = jiff::Timestamp::now()
-            .to_zoned(jiff::tz::TimeZone::UTC)
-            .date();
-        let candidates: Vec<ObjectRef> = if session.all_dirty {
-            self.desk.objects.keys().cloned().collect()
-        } else {
-            session.dirty.iter().cloned().collect()
+        let dirty = std::mem::take(&mut session.dirty);
+        let all = session.all_dirty.then(|| self.desk.objects.keys());
+        let candidates = match all {
+            Some(all) => all.cloned().collect(),
+            None => dirty,
         };
-        let mut items = Vec::new();
-        for key in candidates.iter().filter(|(kind, _)| !kind.is_personal()) {
-            let Some(object) = self.desk.objects.get(key) else {
-                continue;
-            };
-            let circles = self.audience_of(object, today);
-            items.extend(self.revision(object, circles));
+        let today = today();
+        let changed = |key: &ObjectRef| self.next_revision(key, today).is_some();
+        let left: VecDeque<ObjectRef> = candidates.into_iter().filter(changed).collect();
+        if left.len() > SIGNED_TOGETHER {
+            // The first are on disk before the last are signed, and a refusal of one is one of all.
+            let author = self.author(mesh);
+            let mut random = random();
+            for item in left.iter().filter_map(|key| self.next_revision(key, today)) {
+                author.can_sign(item, &mut random).map_err(unsigned)?;
+            }
         }
-        if items.is_empty() && self.desk.head.is_some() {
-            return Ok(());
+        if left.is_empty() && self.desk.head.is_none() {
+            // The log begins with the manifest.
+            self.issue(Vec::new(), session)?;
         }
-        self.issue(items, session)
+        Ok(left)
+    }
+
+    /// Signs the next objects of those that are left. What is signed together is in memory several times over, and so is what is
+    /// stored together; a plant with a hundred thousand objects has room for some of them.
+    fn sign_next(
+        &mut self,
+        left: &mut VecDeque<ObjectRef>,
+        session: &mut Session,
+    ) -> Result<(), WriteError> {
+        let today = today();
+        let next = left.drain(..left.len().min(SIGNED_TOGETHER));
+        let items: Vec<Item> = next
+            .filter_map(|key| self.next_revision(&key, today))
+            .collect();
+        match items.is_empty() {
+            true => Ok(()),
+            false => self.issue(items, session),
+        }
+    }
+
+    /// The next revision of an object that circles show, if it needs one.
+    fn next_revision(&self, key: &ObjectRef, today: jiff::civil::Date) -> Option<Item> {
+        let object = self
+            .desk
+            .objects
+            .get(key)
+            .filter(|_| !key.0.is_personal())?;
+        self.revision(object, self.audience_of(object, today))
     }
 
     /// What each circle may see of an object today.
@@ -726,23 +789,22 @@ impl Work {
             self.desk.tails.entry(*circle).or_insert(floor);
         }
         let seals = self.seals(&mesh);
-        let author = Author {
+        let mut tails = std::mem::take(&mut self.desk.tails);
+        let (head, now) = (self.desk.head.as_ref(), session.now);
+        let author = self.author(mesh);
+        let issuance = author.issue(head, &mut tails, &seals, items, now, &mut random());
+        self.desk.tails = tails;
+        self.keep_issuance(issuance.map_err(unsigned)?, session)
+    }
+
+    /// This site as it signs.
+    pub(super) fn author(&self, mesh: MeshId) -> Author<'_> {
+        Author {
             mesh,
             site: self.setup.site,
             keys: &self.setup.keys,
             manifest: &self.setup.manifest,
-        };
-        let issuance = author
-            .issue(
-                self.desk.head.as_ref(),
-                &mut self.desk.tails,
-                &seals,
-                items,
-                session.now,
-                &mut random(),
-            )
-            .map_err(|e| WriteError::Invalid(e.to_string()))?;
-        self.keep_issuance(issuance, session)
+        }
     }
 
     pub(super) fn keep_issuance(
@@ -881,6 +943,16 @@ pub(super) fn named(name: &str, what: &str) -> Result<String, WriteError> {
     })
 }
 
+fn unsigned(error: IssueError) -> WriteError {
+    WriteError::Invalid(error.to_string())
+}
+
+/// The day in UTC, by which horizons are counted.
+fn today() -> jiff::civil::Date {
+    let now = jiff::Timestamp::now();
+    now.to_zoned(jiff::tz::TimeZone::UTC).date()
+}
+
 fn secret_bytes(hex: &str) -> Result<[u8; 16], WriteError> {
     from_hex(hex)
         .and_then(|b| b.try_into().ok())
@@ -892,3 +964,6 @@ pub(super) fn bytes<const N: usize>() -> [u8; N] {
     random().fill_bytes(&mut out);
     out
 }
+
+#[cfg(test)]
+mod tests;

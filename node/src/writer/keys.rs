@@ -25,7 +25,6 @@ use fmesh_proto::{
     keys::{KeyHistory, KeySet, OperatingKeys, Rotation},
     kinds::Kind,
     membership::Membership,
-    mesh::issue::Author,
     record::{Parsed, View},
 };
 
@@ -136,13 +135,8 @@ impl Work {
                 "the record lists other keys than were drafted last; ask for another draft".into(),
             ));
         }
-        let author = Author {
-            mesh,
-            site: self.setup.site,
-            keys: &self.setup.keys,
-            manifest: &self.setup.manifest,
-        };
-        let issuance = author
+        let issuance = self
+            .author(mesh)
             .rotate(&head, record.clone(), position, &mut random())
             .map_err(|e| WriteError::Invalid(e.to_string()))?;
         let before = Arc::clone(&self.desk.membership);

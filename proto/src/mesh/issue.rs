@@ -155,6 +155,18 @@ impl Author<'_> {
         self.append(head, frontier, records, &leaves, seals, rng)
     }
 
+    /// Whether an item can be signed wherever its place will be: it is signed with the longest numbers, and dropped.
+    pub fn can_sign(
+        &self,
+        item: Item,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<(), IssueError> {
+        const LAST: u64 = limits::TREE_SIZE_MAX;
+        let circles = item.circles.keys();
+        let mut tails = circles.map(|circle| (*circle, LAST - 1)).collect();
+        self.sign(item, LAST, &mut tails, LAST, rng).map(drop)
+    }
+
     /// Appends a rotation, which the root signed for this place: `feed` is the position in the mesh-wide feed that it names. Nothing else
     /// is in its publication, so what a publication holds was sealed with the keys that count at its first leaf.
     pub fn rotate(
