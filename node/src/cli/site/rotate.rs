@@ -105,14 +105,13 @@ fn words(file: Option<&Path>) -> Result<RecoveryWords, Failure> {
     let text = match file {
         Some(path) if path != Path::new("-") => secret(None, Some(path), WORDS_BYTES_MAX)?,
         None if io::stdin().is_terminal() => {
-            let mut stderr = io::stderr();
-            let _ = write!(stderr, "The 24 recovery words, on one line: ");
-            let _ = stderr.flush();
-            let mut line = Zeroizing::new(String::with_capacity(WORDS_BYTES_MAX));
-            io::stdin()
-                .read_line(&mut line)
-                .map_err(|error| Failure::usage("no words").why(error.to_string()))?;
-            line
+            let terminal = console::Term::stderr();
+            let _ = write!(
+                &terminal,
+                "The 24 recovery words, on one line (they are not shown): "
+            );
+            let line = terminal.read_secure_line();
+            Zeroizing::new(line.map_err(|error| Failure::usage("no words").why(error.to_string()))?)
         }
         _ => secret(Some("-"), None, WORDS_BYTES_MAX)?,
     };
@@ -123,17 +122,23 @@ fn what_happens(keys: &SiteKeys, transport_now: bool) -> String {
     let groups = count(keys.groups, "group circle");
     let peer = match transport_now {
         true => {
-            "From the next start on this node has a new PeerId. A partner that is offline until then learns it from\n  another member; with no other member it cannot find this site again."
+            "From the next start on this node has a new PeerId. A partner that is offline\n\
+             until then learns it from another member; with no other member it cannot find\n\
+             this site again."
         }
         false => {
-            "This node keeps its PeerId until all partners have the new keys and it is started anew: fmesh status says when."
+            "This node keeps its PeerId until all partners have the new keys and it is\n\
+             started anew: fmesh status says when."
         }
     };
     format!(
-        "{} gets new keys for records, cosignatures, connections and boxes; its log goes on under the same log key.\n\
+        "{} gets new keys for records, cosignatures, connections and boxes;\n\
+         its log goes on under the same log key.\n\
          What was signed before stays valid; the old keys sign nothing from then on.\n\
-         {groups} and the private circle of every partner get new keys.\n  {peer}\n\
-         Open invites name the old PeerId, and auditors list a witness by its key: tell them the new one.",
+         {groups} and the private circle of every partner get new keys.\n\
+         {peer}\n\
+         Open invites name the old PeerId. Auditors list a witness by its key: tell them\n\
+         the new one.",
         keys.site.name
     )
 }
@@ -146,7 +151,7 @@ fn said(done: &KeysRotated, transport_now: bool) -> String {
             "Start the node again when it suits: it takes its new PeerId then.".to_owned()
         }
         (false, false) => format!(
-            "Not acknowledged yet by {}. When they have it, start the node again: it takes its new PeerId then.",
+            "Not acknowledged yet by {}.\nWhen they have it, start the node again: it takes its new PeerId then.",
             list(&waiting)
         ),
     };
