@@ -24,6 +24,10 @@ use clap::{Parser, Subcommand};
 use fmesh_proto::sim::{Faults, Sim, Story, With};
 use indicatif::{ProgressBar, ProgressStyle};
 
+/// As in the node: a large world is mostly small pieces of memory.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Simulates meshes of factories from seeds.
 #[derive(Debug, Parser)]
 struct Options {

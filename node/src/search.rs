@@ -115,6 +115,8 @@ struct ResourceEntry {
     named: u32,
     /// Missing while capacities only name it, as the next.
     list: Option<ListNumber>,
+    /// It is shown, and what shows it has ended. Each question asks it of each resource, so it stands here.
+    ended: bool,
     shown: Option<Box<Shown>>,
 }
 
@@ -278,6 +280,7 @@ impl Index {
         }
         let old = entry.list.take();
         entry.shown = None;
+        entry.ended = resource.is_some() && origin.ended;
         if let Some(resource) = resource {
             entry.shown = Some(Box::new(Shown {
                 stamp: Stamp::of(origin),
@@ -335,6 +338,7 @@ impl Index {
                 id,
                 named: 0,
                 list: None,
+                ended: false,
                 shown: None,
             })
         };
@@ -431,13 +435,6 @@ impl Stamp {
             received: origin.received,
             ended: origin.ended,
         }
-    }
-}
-
-impl ResourceEntry {
-    /// It is shown, and what shows it has ended.
-    fn has_ended(&self) -> bool {
-        self.shown.as_ref().is_some_and(|shown| shown.stamp.ended)
     }
 }
 

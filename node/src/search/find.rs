@@ -45,7 +45,7 @@ impl Index {
         let mut bare = Vec::new();
         let mut resources = vec![Verdict::No; self.resources.numbers()];
         for (number, entry) in self.resources.iter() {
-            let list = entry.list.filter(|_| query.takes(entry.has_ended()));
+            let list = entry.list.filter(|_| query.takes(entry.ended));
             let verdict = list.map_or(Verdict::No, |list| lists[list as usize]);
             resources[number as usize] = verdict;
             if entry.named == 0 && verdict > Verdict::No {
@@ -328,7 +328,7 @@ impl<'a> Search<'a> {
         let named = supply.key.resources.iter();
         let mut shown: Vec<&ResourceEntry> = named
             .filter_map(|number| index.resources.get(*number))
-            .filter(|resource| resource.list.is_some() && self.query.takes(resource.has_ended()))
+            .filter(|resource| resource.list.is_some() && self.query.takes(resource.ended))
             .collect();
         shown.sort_by_key(|resource| resource.id);
         let resources = shown.iter().filter_map(|resource| {
@@ -420,7 +420,7 @@ impl<'a> Search<'a> {
             certificates: certificates(query, profile),
             seq: first.map_or(stamp.seq, |piece| piece.stamp.seq),
             ended: stamp.ended
-                || offer.resource.is_some_and(ResourceEntry::has_ended)
+                || offer.resource.is_some_and(|resource| resource.ended)
                 || pieces.iter().any(|piece| piece.stamp.ended),
             signed: counted
                 .iter()
