@@ -8,7 +8,7 @@ use fmesh_proto::{
     kinds::Kind,
 };
 
-use super::{Changes, SIGNED_TOGETHER};
+use super::{Changes, sign::SIGNED_TOGETHER};
 use crate::writer::{
     Edit, NewCircle, WriteError,
     plant::{Plant, circle, group, resource, three},
