@@ -374,7 +374,8 @@ impl Writer {
         Ok((Self { jobs, clearance }, written, membership, thread))
     }
 
-    /// Applies edits wholly or not at all; answers when they are on disk.
+    /// Applies edits wholly or not at all; answers when they are on disk. If the process ends before, and more than a thousand records
+    /// follow from the edits, they may be applied, and the next start signs what is missing (`desk`).
     pub async fn apply(&self, edits: Vec<Edit>) -> Result<Applied, WriteError> {
         let mut clearance = self.clearance.clone();
         let asking = |clearance: &Clearance| *clearance == Clearance::Asking;

@@ -18,7 +18,8 @@
 //! leaf hashes of a log stand before its records, so a record is judged when it arrives and then forgotten.
 //!
 //! [`Writer`] makes a bundle, [`Verifier`] judges one. Both know no disk: a bundle is a sequence of names and
-//! bytes. The checks of single records are handed to the caller, who may run them on every core ([`Examine`]). What stays in memory is 64 bytes for a leaf, some 200 for a record, and what is bounded by [`KEPT_BYTES_MAX`].
+//! bytes. The checks of single records are handed to the caller, who may run them on every core ([`Examine`]). What stays
+//! in memory is 64 bytes for a leaf, some 200 for a record, and what is bounded by [`KEPT_BYTES_MAX`].
 
 mod chains;
 mod examine;

@@ -16,7 +16,7 @@ use crate::{
     writer::{Work, WriteError, random},
 };
 
-/// Records that are signed and stored together. The tests of this file see the same with fewer.
+/// Records that are signed and stored together. Unit tests see the same with fewer.
 pub(super) const SIGNED_TOGETHER: usize = if cfg!(test) { 8 } else { 1_024 };
 
 impl Work {
