@@ -97,6 +97,8 @@ pub struct Mesh {
     now: u64,
     unix: u64,
     next_round: u64,
+    /// When what came by asking is passed on to neighbours.
+    news_at: Option<u64>,
     out: VecDeque<Output>,
 }
 
@@ -282,6 +284,7 @@ impl Mesh {
             now,
             unix: 0,
             next_round: 0,
+            news_at: None,
             out: VecDeque::new(),
         };
         for (site, size, root) in setup.heads {
@@ -367,6 +370,7 @@ impl Mesh {
             .chain(self.cosignatures_due())
             .chain(self.asking.ends())
             .chain([self.next_round])
+            .chain(self.news_at)
             .chain(self.next_dial())
             .min()
             .unwrap_or(self.next_round)
@@ -388,6 +392,7 @@ impl Mesh {
             self.next_round = self.now + self.chance.between(ROUND_MS);
             self.visit_somebody();
         }
+        self.tell_news();
         self.logs.settle(Log::is_open);
         self.feeds.settle(Feed::is_open);
         self.let_go();

@@ -27,6 +27,10 @@ const VISIT_MS: u64 = 20_000;
 const SETTLED_MS: u64 = 10_000;
 /// A neighbour that was let go is not dialled again before.
 const REST_MS: u64 = 60_000;
+/// What came by asking is passed on to so many neighbours...
+const NEWS_TO: usize = 3;
+/// ... after a wait between these, in which more may come.
+const NEWS_MS: (u64, u64) = (1_000, 3_000);
 /// Directory records of one site are passed on in gossip at most this often.
 const RECORD_MS: u64 = 1_000;
 
@@ -109,9 +113,13 @@ impl Mesh {
 
     /// A page of somebody's directory.
     pub(super) fn on_directory(&mut self, records: Vec<AddressRecord>) {
+        let mut learned = false;
         for record in records.into_iter().take(directory::DIRECTORY_PAGE_RECORDS) {
             self.directory_after = SiteId::from_slice(&record.site);
-            self.learn(record);
+            learned |= self.learn(record);
+        }
+        if learned {
+            self.pass_on();
         }
     }
 
@@ -228,20 +236,43 @@ impl Mesh {
         }
     }
 
-    /// Whose heads to compare in this round: anybody's. One that is not connected is dialled for it.
+    /// Something came by asking that was not told: neighbours may lack it too, and learn it when we compare heads with them.
+    pub(super) fn pass_on(&mut self) {
+        let at = self.now + self.chance.between(NEWS_MS);
+        self.news_at.get_or_insert(at);
+    }
+
+    /// Compares heads with a few neighbours. Each of them that learns something does the same, so what gossip did not bring
+    /// goes round within some hops times [`NEWS_MS`] and not times a round.
+    pub(super) fn tell_news(&mut self) {
+        if self.news_at.take_if(|at| *at <= self.now).is_some() {
+            let connected = self.connected().collect();
+            for site in pick_some(&mut self.chance, connected, NEWS_TO) {
+                self.want_heads(&site);
+            }
+        }
+    }
+
+    /// Whose heads to compare in this round: a neighbour's, so that news goes on from node to node whatever routes there are; and in a
+    /// large mesh also somebody else's, who is dialled for it, so that parts of it that have lost each other meet again.
     pub(super) fn visit_somebody(&mut self) {
-        let small = self.is_small();
-        let candidates: Vec<SiteId> = self
+        let connected: Vec<SiteId> = self.connected().collect();
+        if let Some(site) = self.chance.pick(&connected) {
+            self.want_heads(&site);
+        }
+        if self.is_small() {
+            return;
+        }
+        let due = |(site, peer): &(&SiteId, &Peer)| {
+            self.is_dialable(site, peer) && peer.dial_at <= self.now
+        };
+        let others: Vec<SiteId> = self
             .peers
             .iter()
-            .filter(|(site, peer)| peer.connected || (!small && self.is_dialable(site, peer)))
+            .filter(due)
             .map(|(site, _)| *site)
             .collect();
-        let Some(site) = self.chance.pick(&candidates) else {
-            return;
-        };
-        self.want_heads(&site);
-        if !self.is_connected(&site) {
+        if let Some(site) = self.chance.pick(&others) {
             self.visit = Some((site, self.now + VISIT_MS));
         }
     }

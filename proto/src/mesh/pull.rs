@@ -664,6 +664,9 @@ impl Mesh {
                 if let Some(peer) = self.peers.get_mut(&from) {
                     peer.failures = 0;
                 }
+                if !progress.heads.is_empty() {
+                    self.pass_on();
+                }
             }
             Some(Work::Feed(issuer, circle, end)) => {
                 self.on_page_taken(issuer, circle, end, &progress);
