@@ -90,6 +90,7 @@ mod tests;
 
 pub use changes::Changes;
 pub use check::Finding;
+pub use delivery::Readership;
 pub use model::{
     CircleSecret, Ending, Entry, FeedEntry, Head, Invite, Issue, JoinPhase, Joining, LocalObject,
     Meta, PendingJoin, REFUSALS_MAX, Refusal, Restored, TWO_FACED_MAX, Through, TwoFaced,

@@ -118,6 +118,18 @@ pub enum Audience {
     },
 }
 
+impl Audience {
+    /// True if this member of the mesh is among them.
+    #[must_use]
+    pub fn includes(&self, member: &SiteId) -> bool {
+        match self {
+            Self::MeshWide => true,
+            Self::Pairwise { to } => to == member,
+            Self::Group { members } => members.contains(member),
+        }
+    }
+}
+
 /// One selection rule: every given condition must hold; an empty list is no condition.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -10,7 +10,7 @@
 //! task of its own, and its result comes back as one more thing that happens.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -39,6 +39,7 @@ use super::{
     identities::Identities,
     pairs::Pairs,
     ping::{self, Pings},
+    serve::Server,
     throttle::Throttle,
 };
 use crate::{
@@ -100,6 +101,8 @@ enum Done {
         token: JoinToken,
         answer: wire::JoinAnswer,
     },
+    /// What partners lack of ours.
+    Counted(Result<BTreeMap<SiteId, u64>, StoreError>),
 }
 
 pub(super) struct Pilot {
@@ -114,6 +117,11 @@ pub(super) struct Pilot {
     live: Live,
     live_tx: watch::Sender<Arc<Live>>,
     live_dirty: bool,
+    /// Records of ours in feeds of each partner that it has not acknowledged, as last counted.
+    backlogs: BTreeMap<SiteId, u64>,
+    /// Something happened since.
+    backlogs_due: bool,
+    counting: bool,
     commands: Commands,
     outbox: VecDeque<NetCommand>,
     jobs: mpsc::Sender<Job>,
@@ -163,6 +171,9 @@ impl Pilot {
             live,
             live_tx,
             live_dirty: true,
+            backlogs: BTreeMap::new(),
+            backlogs_due: true,
+            counting: false,
             commands,
             outbox: VecDeque::new(),
             jobs,
@@ -315,6 +326,7 @@ impl Pilot {
                 self.outbox
                     .push_back(NetCommand::RespondJoin { token, answer });
             }
+            Done::Counted(backlogs) => self.on_counted(backlogs),
         }
     }
 
@@ -324,8 +336,10 @@ impl Pilot {
         self.set_gate()?;
         self.pings.expire();
         if self.live_dirty {
+            self.backlogs_due = true;
             self.publish_live();
         }
+        self.count_backlogs();
         if self
             .ticks
             .is_multiple_of(self.node.config.network.recheck_seconds)
@@ -377,33 +391,49 @@ impl Pilot {
             .collect();
         for site in partners {
             let behind = self.mesh.as_ref().map_or(0, |mesh| mesh.behind(&site));
-            let theirs = self.their_backlog(&site).unwrap_or(0);
             let peer = self.peer(&site);
             let status = self.live.peers.entry(site).or_default();
             status.peer = peer;
             status.behind = behind;
-            status.they_are_behind = theirs;
+            status.they_are_behind = self.backlogs.get(&site).copied().unwrap_or(0);
         }
         self.live_tx.send_replace(Arc::new(self.live.clone()));
     }
 
-    /// Records of ours in feeds of a partner that it has not acknowledged.
-    fn their_backlog(&self, reader: &SiteId) -> Result<u64, StoreError> {
-        let Some(mesh) = self.mesh_id else {
-            return Ok(0);
+    /// Counts how far partners are behind, one count at a time: with many partners and circles it takes a while.
+    fn count_backlogs(&mut self) {
+        let Some(mesh) = self.mesh_id.filter(|_| self.backlogs_due && !self.counting) else {
+            return;
         };
-        let store = &self.node.store;
-        let circles = super::serve::circles_of(
-            store,
-            &self.pairs,
-            &mesh,
-            &self.node.site,
-            &self.membership,
-            reader,
-        )?;
-        circles.into_keys().try_fold(0, |sum: u64, circle| {
-            Ok(sum + store.lacking(&self.node.site, &circle, reader)?)
-        })
+        (self.backlogs_due, self.counting) = (false, true);
+        let (server, done) = (self.server(mesh), self.done_tx.clone());
+        tokio::task::spawn_blocking(move || {
+            // The loop may have ended.
+            let _ = done.blocking_send(Done::Counted(server.backlogs()));
+        });
+    }
+
+    fn on_counted(&mut self, backlogs: Result<BTreeMap<SiteId, u64>, StoreError>) {
+        self.counting = false;
+        match backlogs {
+            Ok(backlogs) if backlogs == self.backlogs => {}
+            Ok(backlogs) => {
+                self.backlogs = backlogs;
+                self.publish_live();
+            }
+            Err(error) => tracing::error!(%error, "cannot count what partners lack"),
+        }
+    }
+
+    /// Reads for members, as of now.
+    fn server(&self, mesh: MeshId) -> Server {
+        Server {
+            store: self.node.store.clone(),
+            site: self.node.site,
+            pairs: Arc::clone(&self.pairs),
+            membership: Arc::clone(&self.membership),
+            mesh,
+        }
     }
 
     fn seen(&mut self, site: SiteId) -> &mut PeerStatus {

@@ -391,49 +391,53 @@ impl Server {
         Ok((view, is_state))
     }
 
-    /// Circles that `reader` is in, with their definitions where the operator made one.
+    /// Circles of ours that `reader` is in, with their definitions where the operator made one: the mesh-wide one, the pairwise
+    /// one (one for each pair of box keys), and its groups.
     pub(super) fn circles_of(
         &self,
         reader: &SiteId,
     ) -> Result<BTreeMap<CircleId, Option<Circle>>, StoreError> {
-        circles_of(
-            &self.store,
-            &self.pairs,
-            &self.mesh,
-            &self.site,
-            &self.membership,
-            reader,
-        )
-    }
-}
-
-/// Circles of ours that `reader` is in: the mesh-wide one, the pairwise one (one for each pair of box keys), and its groups.
-pub(super) fn circles_of(
-    store: &Store,
-    pairs: &Pairs,
-    mesh: &fmesh_proto::id::MeshId,
-    site: &SiteId,
-    membership: &Membership,
-    reader: &SiteId,
-) -> Result<BTreeMap<CircleId, Option<Circle>>, StoreError> {
-    let mut circles = BTreeMap::new();
-    let Some(member) = membership.member(reader) else {
-        return Ok(circles);
-    };
-    circles.insert(CircleId::MESH_WIDE, None);
-    let to_reader = pairs.to(mesh, site, member).into_iter();
-    circles.extend(to_reader.map(|pairwise| (pairwise, None)));
-    for circle in store.circles()? {
-        let is_in = match &circle.audience {
-            Audience::MeshWide => true,
-            Audience::Pairwise { to } => to == reader,
-            Audience::Group { members } => members.contains(reader),
+        let mut circles = BTreeMap::new();
+        let Some(member) = self.membership.member(reader) else {
+            return Ok(circles);
         };
-        if is_in {
-            circles.insert(circle.id, Some(circle));
+        circles.insert(CircleId::MESH_WIDE, None);
+        let to_reader = self.pairs.to(&self.mesh, &self.site, member).into_iter();
+        circles.extend(to_reader.map(|pairwise| (pairwise, None)));
+        for circle in self.store.circles()? {
+            if circle.audience.includes(reader) {
+                circles.insert(circle.id, Some(circle));
+            }
         }
+        Ok(circles)
     }
-    Ok(circles)
+
+    /// Records that each partner has not acknowledged, over all circles that it is in ([`Self::circles_of`]). Each circle is
+    /// read once, because a circle names its members, and in a large mesh both are many.
+    pub(super) fn backlogs(&self) -> Result<BTreeMap<SiteId, u64>, StoreError> {
+        let mut readers: BTreeMap<CircleId, BTreeSet<SiteId>> = BTreeMap::new();
+        let members = self.membership.members();
+        let partners: Vec<_> = members.filter(|member| member.site != self.site).collect();
+        for member in &partners {
+            let pairwise = self.pairs.to(&self.mesh, &self.site, member);
+            for circle in pairwise.into_iter().chain([CircleId::MESH_WIDE]) {
+                readers.entry(circle).or_default().insert(member.site);
+            }
+        }
+        for circle in self.store.circles()? {
+            let members = partners.iter().map(|member| member.site);
+            let members = members.filter(|site| circle.audience.includes(site));
+            readers.entry(circle.id).or_default().extend(members);
+        }
+        let mut backlogs = BTreeMap::new();
+        for (circle, readers) in readers {
+            let readership = self.store.readership(&self.site, &circle)?;
+            for reader in readers {
+                *backlogs.entry(reader).or_default() += readership.lacking(&reader)?;
+            }
+        }
+        Ok(backlogs)
+    }
 }
 
 fn refusal(code: &str, text: &str) -> wire::Response {

@@ -7,16 +7,11 @@ use fmesh_proto::{
     record::Verified,
 };
 
-use super::{Error, Service, sharing};
+use super::{Error, Service};
 use crate::{
     api::view::{self, Delivered, Delivery, RecordDelivery},
-    store::FeedEntry,
+    store::{FeedEntry, Readership},
 };
-
-/// What all members read, whether or not the operator defined a circle for them.
-fn for_all() -> (CircleId, Option<String>) {
-    (CircleId::MESH_WIDE, None)
-}
 
 impl Service {
     /// How far each reader of a circle is.
@@ -25,11 +20,11 @@ impl Service {
         membership: &Membership,
         circle: &Circle,
     ) -> Result<Vec<Delivery>, Error> {
-        let named = (circle.id, Some(circle.name.clone()));
+        let readership = self.node.store.readership(&self.node.site, &circle.id)?;
         let readers = membership.members().map(|member| member.site);
         let readers = readers.filter(|site| self.reads(circle, site));
         readers
-            .map(|site| self.delivery(membership, named.clone(), &site))
+            .map(|site| self.delivery(membership, &readership, Some(&circle.name), &site))
             .collect()
     }
 
@@ -41,36 +36,42 @@ impl Service {
         partner: &SiteId,
     ) -> Result<Vec<Delivery>, Error> {
         let own = circles.iter().filter(|circle| self.reads(circle, partner));
-        let mut named: Vec<_> = own.map(|c| (c.id, Some(c.name.clone()))).collect();
+        let mut named: Vec<_> = own.map(|c| (c.id, Some(c.name.as_str()))).collect();
+        // All members read that, whether or not the operator defined a circle for them.
         if named.iter().all(|(id, _)| *id != CircleId::MESH_WIDE) {
-            named.push(for_all());
+            named.push((CircleId::MESH_WIDE, None));
         }
         named
             .into_iter()
-            .map(|circle| self.delivery(membership, circle, partner))
+            .map(|(circle, name)| {
+                let readership = self.node.store.readership(&self.node.site, &circle)?;
+                self.delivery(membership, &readership, name, partner)
+            })
             .collect()
     }
 
     fn reads(&self, circle: &Circle, site: &SiteId) -> bool {
-        *site != self.node.site && sharing::includes(circle, site)
+        *site != self.node.site && circle.audience.includes(site)
     }
 
     fn delivery(
         &self,
         membership: &Membership,
-        (circle, circle_name): (CircleId, Option<String>),
+        readership: &Readership<'_>,
+        circle_name: Option<&str>,
         partner: &SiteId,
     ) -> Result<Delivery, Error> {
-        let store = &self.node.store;
-        let newest = store.feed_acks(&circle, partner)?.last().copied();
+        let circle = *readership.circle();
+        let acks = self.node.store.feed_acks(&circle, partner)?;
+        let newest = acks.last().copied();
         Ok(Delivery {
             circle,
-            circle_name,
+            circle_name: circle_name.map(str::to_owned),
             partner: self.site_name(membership, partner),
             has: newest.map_or(0, |(position, _)| position),
             since: newest.map(|(_, at)| view::time(at)),
-            last: store.feed_tail(&circle)?,
-            lacks: store.lacking(&self.node.site, &circle, partner)?,
+            last: readership.tail(),
+            lacks: readership.lacking(partner)?,
         })
     }
 
@@ -90,7 +91,7 @@ impl Service {
             let circle = circles.iter().find(|circle| circle.id == *id);
             let (id, circle_name) = match circle {
                 Some(circle) => (circle.id, Some(circle.name.clone())),
-                None if *id == CircleId::MESH_WIDE => for_all(),
+                None if *id == CircleId::MESH_WIDE => (*id, None),
                 // A circle that is gone, or a partner's own, which has grants alone.
                 None => continue,
             };

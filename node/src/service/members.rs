@@ -175,7 +175,7 @@ impl Service {
     fn circles_that_end(&self, site: &SiteId) -> Result<Vec<CircleEnd>, Error> {
         let store = &self.node.store;
         let (mut circles, objects) = (store.circles()?, store.objects(None)?);
-        circles.retain(|circle| sharing::includes(circle, site));
+        circles.retain(|circle| circle.audience.includes(site));
         circles.sort_by(|a, b| a.name.cmp(&b.name));
         let today = today();
         let shows = |circle: &Circle, object: &&LocalObject| {

@@ -220,7 +220,7 @@ impl Shown {
             .circles
             .iter()
             .zip(&self.visible)
-            .filter(|(circle, _)| sharing::includes(circle, partner))
+            .filter(|(circle, _)| circle.audience.includes(partner))
             .map(|(_, visible)| visible)
             .collect();
         let mut counts = Counts::default();

@@ -19,18 +19,9 @@ use crate::{
     store::LocalObject,
 };
 
-/// True if `partner` is in the circle.
-pub(crate) fn includes(circle: &Circle, partner: &SiteId) -> bool {
-    match &circle.audience {
-        Audience::MeshWide => true,
-        Audience::Pairwise { to } => to == partner,
-        Audience::Group { members } => members.contains(partner),
-    }
-}
-
 /// Circles that `partner` is in, mesh-wide ones included.
 pub(crate) fn circles_of<'a>(circles: &'a [Circle], partner: &SiteId) -> Vec<&'a Circle> {
-    let member = |circle: &&Circle| includes(circle, partner);
+    let member = |circle: &&Circle| circle.audience.includes(partner);
     circles.iter().filter(member).collect()
 }
 

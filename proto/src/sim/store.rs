@@ -75,16 +75,6 @@ pub(super) struct Own {
     pub(super) entered: BTreeMap<SiteId, (u64, History)>,
 }
 
-impl Own {
-    fn includes(&self, site: &SiteId) -> bool {
-        match &self.circle.audience {
-            Audience::MeshWide => true,
-            Audience::Pairwise { to } => to == site,
-            Audience::Group { members } => members.contains(site),
-        }
-    }
-}
-
 /// An own object.
 #[derive(Debug, Clone)]
 pub(super) struct Object {
@@ -581,7 +571,10 @@ impl Store {
 
     fn may_read(&self, to: &SiteId, circle: &CircleId) -> bool {
         *circle == CircleId::MESH_WIDE
-            || self.circles.get(circle).is_some_and(|own| own.includes(to))
+            || self
+                .circles
+                .get(circle)
+                .is_some_and(|own| own.circle.audience.includes(to))
     }
 
     fn publications_from(&self, site: &SiteId, from: u64) -> wire::PublicationsResponse {

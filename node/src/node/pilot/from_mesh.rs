@@ -1,17 +1,12 @@
 //! What the state machine wants done.
 
-use std::sync::Arc;
-
 use fmesh_proto::{
     id::SiteId,
     mesh::{Ask, Input, Output, Progress, Verdict},
 };
 
 use super::{Done, Job, Pilot};
-use crate::{
-    net::{self, NetCommand},
-    node::serve::Server,
-};
+use crate::net::{self, NetCommand};
 
 impl Pilot {
     pub(super) fn act(&mut self, output: Output) {
@@ -115,13 +110,7 @@ impl Pilot {
             });
             return;
         }
-        let server = Server {
-            store: self.node.store.clone(),
-            site: self.node.site,
-            pairs: Arc::clone(&self.pairs),
-            membership: Arc::clone(&self.membership),
-            mesh,
-        };
+        let server = self.server(mesh);
         let done = self.done_tx.clone();
         tokio::task::spawn_blocking(move || {
             let response = server.answer(&to, &ask);

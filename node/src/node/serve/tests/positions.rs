@@ -13,6 +13,24 @@ fn put(name: &str, members: &[&Plant], history: History) -> Edit {
     with_history(circle(name, group(members)), history)
 }
 
+/// Counted for all partners at once it is what each lacks of the circles that it is in.
+fn every_backlog_is_the_sum(of: &Plant) {
+    let server = server(of);
+    let backlogs = server.backlogs().expect("reads");
+    let partners = server.membership.members().map(|member| member.site);
+    let partners: Vec<SiteId> = partners.filter(|site| *site != of.site).collect();
+    assert_eq!(backlogs.keys().copied().collect::<Vec<_>>(), partners);
+    assert!(backlogs.values().any(|count| *count > 0));
+    for reader in partners {
+        let circles = server.circles_of(&reader).expect("reads");
+        let lacking = circles
+            .keys()
+            .map(|circle| of.store.lacking(&of.site, circle, &reader));
+        let sum: u64 = lacking.map(|count| count.expect("reads")).sum();
+        assert_eq!(backlogs[&reader], sum);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_reader_lacks_is_what_is_for_it_and_not_acknowledged() {
     let (a, b, c, _) = three().await;
@@ -43,6 +61,7 @@ async fn what_a_reader_lacks_is_what_is_for_it_and_not_acknowledged() {
         .await;
         assert_eq!(lacking(&c, history), at_entry, "{history}");
     }
+    every_backlog_is_the_sum(&a);
     a.apply(vec![named("saw", "saw")]).await;
     for (history, then) in [("none", 1), ("current", 3), ("all", 4)] {
         assert_eq!(lacking(&c, history), then, "{history}");
@@ -55,6 +74,7 @@ async fn what_a_reader_lacks_is_what_is_for_it_and_not_acknowledged() {
             a.settled().await;
             assert_eq!(lacking(&c, history), left, "{history} at {position}");
         }
+        every_backlog_is_the_sum(&a);
         let acks = a.store.feed_acks(&circle, &c.site).expect("reads");
         let positions: Vec<u64> = acks.iter().map(|(position, _)| *position).collect();
         assert_eq!(positions, [tail - 1, tail]);
