@@ -244,6 +244,8 @@ pub enum Written {
         /// Own log after them.
         head: Box<Checkpoint>,
     },
+    /// A reader of ours has more than before.
+    Acknowledged,
     /// Members changed.
     Membership(Arc<Membership>),
     /// Our own keys were rotated.

@@ -336,7 +336,6 @@ impl Pilot {
         self.set_gate()?;
         self.pings.expire();
         if self.live_dirty {
-            self.backlogs_due = true;
             self.publish_live();
         }
         self.count_backlogs();
@@ -382,7 +381,7 @@ impl Pilot {
 
     /// Live facts for whoever asks, at most once a second but for connections.
     fn publish_live(&mut self) {
-        self.live_dirty = false;
+        self.backlogs_due |= std::mem::take(&mut self.live_dirty);
         let partners: Vec<SiteId> = self
             .membership
             .members()

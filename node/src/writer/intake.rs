@@ -271,7 +271,13 @@ impl Work {
         let mut changes = Changes::new();
         changes.put_feed_ack(circle, reader, feed_seq, unix_now());
         // Nobody waits for it: the next flush takes it along, and sled's own comes twice a second.
-        self.setup.store.write(changes)
+        self.setup.store.write(changes)?;
+        let told = Told {
+            events: vec![Written::Acknowledged],
+            ..Told::default()
+        };
+        self.tell(told, unix_now());
+        Ok(())
     }
 }
 

@@ -67,7 +67,6 @@ impl Pilot {
                 circle,
                 feed_seq,
             } => {
-                self.live_dirty = true;
                 let _ = self.jobs.try_send(Job::Acknowledged {
                     reader,
                     circle,

@@ -31,6 +31,7 @@ impl Pilot {
                 self.live_dirty = true;
                 self.tell(Input::Issued { publications, head });
             }
+            Written::Acknowledged => self.live_dirty = true,
             Written::Membership(membership) => {
                 self.set_members(membership);
                 self.look_at_door()?;
