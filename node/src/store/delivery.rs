@@ -35,16 +35,6 @@ impl Store {
         Ok(acks.unwrap_or_default())
     }
 
-    /// Records of a feed of `own` that are for `reader`, and that it has not acknowledged.
-    pub fn lacking(
-        &self,
-        own: &SiteId,
-        circle: &CircleId,
-        reader: &SiteId,
-    ) -> Result<u64, StoreError> {
-        self.readership(own, circle)?.lacking(reader)
-    }
-
     /// A feed of `own`, to see how far several readers of it are.
     pub fn readership<'s>(
         &'s self,

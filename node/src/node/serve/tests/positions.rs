@@ -13,6 +13,12 @@ fn put(name: &str, members: &[&Plant], history: History) -> Edit {
     with_history(circle(name, group(members)), history)
 }
 
+/// What one reader lacks of one circle.
+fn backlog(of: &Plant, circle: &CircleId, reader: &SiteId) -> u64 {
+    let readership = of.store.readership(&of.site, circle).expect("reads");
+    readership.lacking(reader).expect("reads")
+}
+
 /// Counted for all partners at once it is what each lacks of the circles that it is in.
 fn every_backlog_is_the_sum(of: &Plant) {
     let server = server(of);
@@ -23,11 +29,8 @@ fn every_backlog_is_the_sum(of: &Plant) {
     assert!(backlogs.values().any(|count| *count > 0));
     for reader in partners {
         let circles = server.circles_of(&reader).expect("reads");
-        let lacking = circles
-            .keys()
-            .map(|circle| of.store.lacking(&of.site, circle, &reader));
-        let sum: u64 = lacking.map(|count| count.expect("reads")).sum();
-        assert_eq!(backlogs[&reader], sum);
+        let counts = circles.keys().map(|circle| backlog(of, circle, &reader));
+        assert_eq!(backlogs[&reader], counts.sum::<u64>());
     }
 }
 
@@ -48,10 +51,7 @@ async fn what_a_reader_lacks_is_what_is_for_it_and_not_acknowledged() {
             .expect("is there")
             .id
     };
-    let lacking = |reader: &Plant, name: &str| {
-        let lacking = a.store.lacking(&a.site, &id(name), &reader.site);
-        lacking.expect("reads")
-    };
+    let lacking = |reader: &Plant, name: &str| backlog(&a, &id(name), &reader.site);
     for (history, at_entry) in [("none", 0), ("current", 2), ("all", 3)] {
         assert_eq!(lacking(&b, history), 3);
         a.apply(vec![Edit::AddToCircle {
